@@ -1,0 +1,93 @@
+"""Optimizers that touch only the rows with a gradient.
+
+A parameter is updated whole, or, given ``rows``, in those of its rows alone: then the gradient and every intermediate
+have the size of the batch, not of the table.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+
+class Optimizer(ABC):
+    """State and update of named parameters, in place.
+
+    Parameters
+    ----------
+    parameters : dict of str to Tensor
+    learning_rate : float
+    """
+
+    starts: ClassVar[tuple[float, ...]] = ()
+    """Start of each state tensor of a parameter."""
+
+    def __init__(self, parameters: Mapping[str, Tensor], learning_rate: float) -> None:
+        self.parameters, self.learning_rate = parameters, learning_rate
+        self.n_steps = 0
+        self.states = {
+            name: [torch.full_like(parameter, start) for start in self.starts]
+            for name, parameter in parameters.items()
+        }
+
+    @torch.no_grad()
+    def step(self, gradients: Mapping[str, Tensor], rows: Mapping[str, Tensor]) -> None:
+        """Update each parameter that has a gradient.
+
+        Parameters
+        ----------
+        gradients : dict of str to Tensor
+        rows : dict of str to Tensor
+            For some parameters, the distinct rows that their gradient is of; others' gradients are whole.
+        """
+        self.n_steps += 1
+        for name, gradient in gradients.items():
+            parameter, states = self.parameters[name], self.states[name]
+            if name not in rows:
+                parameter.sub_(self._direction(gradient, *states), alpha=self.learning_rate)
+                continue
+            at = rows[name]
+            local = [state.index_select(0, at) for state in states]
+            parameter.index_add_(0, at, self._direction(gradient, *local), alpha=-self.learning_rate)
+            for state, value in zip(states, local, strict=True):
+                state.index_copy_(0, at, value)
+
+    @abstractmethod
+    def _direction(self, gradient: Tensor, *states: Tensor) -> Tensor:
+        """Update the states in place and return the step to subtract, learning rate aside."""
+
+
+class SGD(Optimizer):
+    """Plain stochastic gradient descent, as in libFM."""
+
+    def _direction(self, gradient: Tensor, *states: Tensor) -> Tensor:
+        return gradient
+
+
+class Adagrad(Optimizer):
+    """Adagrad (Duchi et al., 2011), with the accumulator's start of the AFM authors."""
+
+    starts = (1e-8,)
+
+    def _direction(self, gradient: Tensor, *states: Tensor) -> Tensor:
+        (accumulator,) = states
+        accumulator.addcmul_(gradient, gradient)
+        return gradient / accumulator.sqrt()
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba, 2015); a row's moments decay only in steps that touch it, as in torch's ``SparseAdam``."""
+
+    starts = (0.0, 0.0)
+
+    def _direction(self, gradient: Tensor, *states: Tensor) -> Tensor:
+        mean, square = states
+        mean.lerp_(gradient, 0.1)
+        square.lerp_(gradient.square(), 0.001)
+        unbiased = square / (1 - 0.999**self.n_steps)
+        return mean / (1 - 0.9**self.n_steps) / unbiased.sqrt().add_(1e-8)
+
+
+SOLVERS: dict[str, type[Optimizer]] = {"adagrad": Adagrad, "adam": Adam, "sgd": SGD}

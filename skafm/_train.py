@@ -1,0 +1,166 @@
+"""The only training loop and the only prediction loop. They are given a module and know no model.
+
+A module, here, is called with a batch (indices, values, offsets), returns the raw score (B,) of each row, and names in
+``per_feature`` its parameters with one row for each feature.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from skafm._batch import Batch, Rows
+from skafm._optim import Optimizer
+
+
+class Examples(NamedTuple):
+    """What to learn from, all on one device."""
+
+    rows: Rows
+    target: Tensor
+    """(n_samples,)"""
+    weight: Tensor
+    """(n_samples,) Of mean 1."""
+
+
+class Objective(NamedTuple):
+    """Loss and L2 penalties: what training makes small.
+
+    The mean over the rows s of ``weight_s * (loss_s + sum_{i in s} penalty * ||parameter_i||^2)``, summed over the
+    per-feature parameters, plus ``penalty * ||parameter||^2`` for each other one. A feature is so penalised once for
+    each row that has it, as in libFM, and a batch needs its own features alone.
+    """
+
+    loss: Callable[[Tensor, Tensor], Tensor]
+    """Pointwise loss of raw score (B,) and target (B,): (B,)."""
+    penalties: Mapping[str, float]
+    """By name of the parameter, those above zero."""
+
+
+class Plan(NamedTuple):
+    """How to go through the examples, and for how long."""
+
+    batch_size: int
+    """The most rows in a batch; the batches of an epoch differ by one row at most."""
+    shuffle: bool
+    """Whether each epoch takes the rows in a new order."""
+    max_iter: int
+    """The most epochs."""
+    tol: float
+    n_iter_no_change: int
+    """Stop when the best of so many epochs is not better than the best before them by more than ``tol``."""
+
+
+def train(
+    module: nn.Module,
+    examples: Examples,
+    objective: Objective,
+    optimizer: Optimizer,
+    plan: Plan,
+    generator: torch.Generator,
+    report: Callable[[int, float], None],
+) -> tuple[list[float], bool]:
+    """Train until the loss no longer falls, or for the epochs there are.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Trained in place.
+    examples : Examples
+    objective : Objective
+    optimizer : Optimizer
+        Of the parameters of ``module``.
+    plan : Plan
+    generator : torch.Generator
+        Source of the order of the rows, on the device of the examples.
+    report : callable
+        Told each epoch's number, from 1, and loss.
+
+    Returns
+    -------
+    losses : list of float
+        Mean objective over the batches of each epoch.
+    converged : bool
+        Whether the loss no longer fell.
+
+    Raises
+    ------
+    ValueError
+        If the loss or a parameter is no longer finite.
+    """
+    losses: list[float] = []
+    module.train()
+    for epoch in range(1, plan.max_iter + 1):
+        losses.append(_epoch(module, examples, objective, optimizer, plan, generator))
+        if not (math.isfinite(losses[-1]) and all(bool(p.isfinite().all()) for p in module.parameters())):
+            raise ValueError(
+                f"The loss became {losses[-1]} in epoch {epoch}: lower learning_rate (now {optimizer.learning_rate}) or "
+                "scale X, e.g. with MaxAbsScaler."
+            )
+        report(epoch, losses[-1])
+        if _stalled(losses, plan.tol, plan.n_iter_no_change):
+            return losses, True
+    return losses, False
+
+
+def _stalled(losses: list[float], tol: float, n: int) -> bool:
+    return len(losses) > n and min(losses[-n:]) > min(losses[:-n]) - tol
+
+
+def _epoch(
+    module: nn.Module,
+    examples: Examples,
+    objective: Objective,
+    optimizer: Optimizer,
+    plan: Plan,
+    generator: torch.Generator,
+) -> float:
+    """Take a step on each batch and return the mean objective."""
+    n, device = len(examples.rows), examples.target.device
+    order = torch.randperm(n, generator=generator, device=device) if plan.shuffle else torch.arange(n, device=device)
+    total = torch.zeros((), device=device, dtype=torch.float64)
+    for chosen in order.tensor_split(-(-n // plan.batch_size)):
+        total += len(chosen) * _step(module, examples, chosen, objective, optimizer)
+    return float(total) / n
+
+
+def _step(
+    module: nn.Module, examples: Examples, chosen: Tensor, objective: Objective, optimizer: Optimizer
+) -> Tensor:
+    """Take one step on the chosen rows (B,) and return the objective there (a scalar)."""
+    batch = examples.rows.take(chosen)
+    target, weight = examples.target[chosen], examples.weight[chosen]
+    # The model sees the batch's own U features alone, so that nothing in a step has the size of the table.
+    features, indices = batch.indices.unique(return_inverse=True)  # (U,), (N,)
+    batch = batch._replace(indices=indices)
+    parameters = {
+        name: (parameter[features] if name in module.per_feature else parameter).detach().requires_grad_()
+        for name, parameter in module.named_parameters()
+    }
+    raw = functional_call(module, parameters, tuple(batch))
+    value = (weight * objective.loss(raw, target)).mean()
+    if objective.penalties:
+        share = _share(batch, weight, len(features))
+        for name, penalty in objective.penalties.items():
+            norms = parameters[name].square().reshape(len(parameters[name]), -1).sum(1)
+            value = value + penalty * (share @ norms if name in module.per_feature else norms.sum())
+    gradients = torch.autograd.grad(value, list(parameters.values()))
+    optimizer.step(dict(zip(parameters, gradients, strict=True)), dict.fromkeys(module.per_feature, features))
+    return value.detach()
+
+
+def _share(batch: Batch, weight: Tensor, n_features: int) -> Tensor:
+    """Return the weighted share (U,) of the batch's rows that have each of its features."""
+    spread = weight.repeat_interleave(batch.offsets.diff())  # (N,)
+    return weight.new_zeros(n_features).index_add(0, batch.indices, spread) / len(weight)
+
+
+@torch.no_grad()
+def predict(module: nn.Module, rows: Rows, batch_size: int) -> Tensor:
+    """Return the raw score (n_samples,) of each row, dropout off."""
+    module.eval()
+    starts = range(0, len(rows), batch_size)
+    return torch.cat([module(*rows.slice(start, min(start + batch_size, len(rows)))) for start in starts])

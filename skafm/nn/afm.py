@@ -1,0 +1,81 @@
+"""Attentional factorization machine (Xiao et al., 2017)."""
+
+import torch
+from torch import Tensor, nn
+
+from skafm.nn import functional
+from skafm.nn.linear import SparseLinear
+
+
+class AFM(nn.Module):
+    """Attentional factorization machine on ragged rows (Eq. 6).
+
+    ``raw(x) = w0 + sum_i w_i x_i + p' sum_{i<j} a_ij (v_i * v_j) x_i x_j`` with the attention a_ij of Eq. 5.
+
+    Parameters
+    ----------
+    n_features : int
+    n_factors : int
+        Embedding size k.
+    attention_size : int
+        Attention factor t.
+    dropout : float, default=0.0
+        Probability of dropping each of the k pooled interactions of a row while training, from 0 to below 1.
+    projection_start : float, default=1.0
+        Start of every element of p. The typical number of pairs of a row makes the start that of an FM.
+    generator : torch.Generator, optional
+        Source of the random start and of dropout, on ``device``; by default torch's global one.
+    device : torch.device or str, optional
+    dtype : torch.dtype, optional
+    """
+
+    per_feature = ("linear.weight", "factors")
+    """Names of the parameters with one row for each feature."""
+
+    def __init__(
+        self,
+        n_features: int,
+        n_factors: int,
+        attention_size: int,
+        *,
+        dropout: float = 0.0,
+        projection_start: float = 1.0,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.linear = SparseLinear(n_features, device=device, dtype=dtype)
+        self.factors = nn.Parameter(torch.empty(n_features, n_factors, device=device, dtype=dtype))
+        self.attention_weight = nn.Parameter(torch.empty(attention_size, n_factors, device=device, dtype=dtype))  # W
+        self.attention_bias = nn.Parameter(torch.empty(attention_size, device=device, dtype=dtype))  # b
+        # DIFF: the authors draw h from N(0, 1). From zero, attention starts uniform and the model as an FM.
+        self.attention_projection = nn.Parameter(torch.zeros(attention_size, device=device, dtype=dtype))  # h
+        self.projection = nn.Parameter(torch.full((n_factors,), projection_start, device=device, dtype=dtype))  # p
+        self.dropout, self.generator = dropout, generator
+        nn.init.normal_(self.factors, std=0.01, generator=generator)
+        std = (2 / (attention_size + n_factors)) ** 0.5
+        nn.init.normal_(self.attention_weight, std=std, generator=generator)
+        nn.init.normal_(self.attention_bias, std=std, generator=generator)
+
+    def forward(self, indices: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
+        """Return the raw score (B,) of each row."""
+        left, right, pair_offsets = functional.pairs(offsets)  # (P,), (P,), (B + 1,)
+        rows = torch.arange(len(offsets) - 1, device=offsets.device).repeat_interleave(pair_offsets.diff())  # (P,)
+        embedded = self.factors.index_select(0, indices) * values.unsqueeze(1)  # (N, k)
+        interactions = embedded.index_select(0, left) * embedded.index_select(0, right)  # (P, k)
+        logits = functional.attention_logits(
+            interactions, self.attention_weight, self.attention_bias, self.attention_projection
+        )  # (P,)
+        attention = functional.segment_softmax(logits, rows, len(offsets) - 1)  # (P,)
+        pooled = functional.pool(interactions, attention, pair_offsets)  # (B, k)
+        # DIFF: the paper drops neurons of the pair-wise layer; like its authors' code we drop them after pooling,
+        # where a mask costs k numbers a row instead of k for each pair.
+        pooled = functional.dropout(pooled, self.dropout if self.training else 0.0, self.generator)
+        return self.linear(indices, values, offsets) + pooled @ self.projection
+
+    @torch.no_grad()
+    def rescale_(self, shift: float, scale: float) -> None:
+        """Change the parameters so that the raw score becomes ``shift + scale * raw``."""
+        self.linear.rescale_(shift, scale)
+        self.projection.mul_(scale)

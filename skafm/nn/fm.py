@@ -1,0 +1,61 @@
+"""Factorization machine (Rendle, 2010)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from skafm.nn import functional
+from skafm.nn.linear import SparseLinear
+
+
+class FM(nn.Module):
+    """Factorization machine on ragged rows (Eq. 1).
+
+    ``raw(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j``
+
+    Parameters
+    ----------
+    n_features : int
+    n_factors : int
+        Embedding size k.
+    dropout : float, default=0.0
+        Probability of dropping each of the k pooled interactions of a row while training, from 0 to below 1.
+    generator : torch.Generator, optional
+        Source of the random start and of dropout, on ``device``; by default torch's global one.
+    device : torch.device or str, optional
+    dtype : torch.dtype, optional
+    """
+
+    per_feature = ("linear.weight", "factors")
+    """Names of the parameters with one row for each feature."""
+
+    def __init__(
+        self,
+        n_features: int,
+        n_factors: int,
+        *,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.linear = SparseLinear(n_features, device=device, dtype=dtype)
+        self.factors = nn.Parameter(torch.empty(n_features, n_factors, device=device, dtype=dtype))
+        self.dropout, self.generator = dropout, generator
+        nn.init.normal_(self.factors, std=0.01, generator=generator)
+
+    def forward(self, indices: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
+        """Return the raw score (B,) of each row."""
+        pooled = functional.bi_interaction(self.factors, indices, values, offsets)  # (B, k)
+        # DIFF: the paper drops neurons of the pair-wise layer; like its authors' code we drop them after pooling,
+        # where a mask costs k numbers a row instead of k for each pair.
+        pooled = functional.dropout(pooled, self.dropout if self.training else 0.0, self.generator)
+        return self.linear(indices, values, offsets) + pooled.sum(1)
+
+    @torch.no_grad()
+    def rescale_(self, shift: float, scale: float) -> None:
+        """Change the parameters so that the raw score becomes ``shift + scale * raw``."""
+        self.linear.rescale_(shift, scale)
+        self.factors.mul_(math.sqrt(scale))
