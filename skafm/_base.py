@@ -13,12 +13,30 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from skafm._batch import Rows
+from skafm._batch import Rows, as_tensor
 from skafm._losses import squared_error
 from skafm._optim import SOLVERS
 from skafm._train import Examples, Objective, Plan, predict, train
 
 _ROWS_AT_ONCE = 4096  # of a prediction
+
+PARAMETERS = {
+    "n_factors": [Interval(Integral, 1, None, closed="left")],
+    "dropout": [Interval(Real, 0, 1, closed="left")],
+    "l2_linear": [Interval(Real, 0, None, closed="left")],
+    "l2_factors": [Interval(Real, 0, None, closed="left")],
+    "solver": [StrOptions(set(SOLVERS))],
+    "learning_rate": [Interval(Real, 0, None, closed="neither")],
+    "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+    "shuffle": ["boolean"],
+    "verbose": ["verbose"],
+    "random_state": ["random_state"],
+    "device": [str, torch.device],
+}
+"""Constructor parameters that all estimators have, and what they may be."""
 
 
 class FactorizationMachine(BaseEstimator, ABC):
@@ -33,26 +51,15 @@ class FactorizationMachine(BaseEstimator, ABC):
     _penalties: dict[str, str]
     """The module's parameter -> the constructor parameter that is its L2 penalty."""
 
-    _parameter_constraints = {
-        "n_factors": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "l2_linear": [Interval(Real, 0, None, closed="left")],
-        "l2_factors": [Interval(Real, 0, None, closed="left")],
-        "solver": [StrOptions(set(SOLVERS))],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "verbose": ["verbose"],
-        "random_state": ["random_state"],
-        "device": [str, torch.device],
-    }
+    _parameter_constraints = PARAMETERS
 
     @abstractmethod
     def _build(self, n_features, **factory):
-        """Return the module, on its random start."""
+        """Return a module to train, on its random start."""
+
+    @abstractmethod
+    def _rebuild(self, **factory):
+        """Return a module of the fitted sizes."""
 
     @abstractmethod
     def _start(self, module, examples, generator):
@@ -116,11 +123,11 @@ class FactorizationMachine(BaseEstimator, ABC):
             tol=self.tol,
             n_iter_no_change=self.n_iter_no_change,
         )
-        penalties = {name: getattr(self, parameter) for name, parameter in self._penalties.items()}
-        objective = Objective(self._loss, {name: penalty for name, penalty in penalties.items() if penalty > 0})
         parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
+        penalties = {name: getattr(self, self._penalties[name]) for name in parameters if name in self._penalties}
+        objective = Objective(self._loss, {name: penalty for name, penalty in penalties.items() if penalty > 0})
         optimizer = SOLVERS[self.solver](parameters, self.learning_rate)
-        report = _print_epoch if self.verbose else lambda epoch, loss: None
+        report = _print_epoch if self.verbose else None
         self.loss_curve_, converged = train(module, examples, objective, optimizer, plan, generator, report)
         self.n_iter_ = len(self.loss_curve_)
         if not converged:
@@ -128,14 +135,14 @@ class FactorizationMachine(BaseEstimator, ABC):
             warnings.warn(f"{message}: raise max_iter or tol.", ConvergenceWarning, stacklevel=4)
 
     def _store(self, module):
+        """Set the fitted attributes."""
         for name, attribute in self._attributes.items():
-            setattr(self, attribute, module.get_parameter(name).numpy(force=True))
+            setattr(self, attribute, module.get_parameter(name).numpy(force=True)[()])
 
     def _restore(self, device):
         """Return the fitted module."""
-        dtype = torch.from_numpy(self.factors_).dtype
-        module = self._build(self.n_features_in_, device="meta", dtype=dtype)
-        state = {name: torch.as_tensor(getattr(self, attribute), device=device) for name, attribute in self._attributes.items()}
+        module = self._rebuild(device="meta")
+        state = {name: as_tensor(getattr(self, attribute), device) for name, attribute in self._attributes.items()}
         module.load_state_dict(state, assign=True)
         return module
 
@@ -161,8 +168,8 @@ class Regression(RegressorMixin):
         y = y.astype(np.float64)
         mean = np.average(y, weights=sample_weight)
         scale = np.sqrt(np.average((y - mean) ** 2, weights=sample_weight))
-        if scale <= 10 * np.finfo(np.float64).eps * abs(mean):  # y is constant
-            scale = 1.0
+        double = np.finfo(np.float64)
+        scale = max(scale, 10 * double.eps * abs(mean), double.tiny)  # a constant y has rounding for a spread, or none
         return (y - mean) / scale, mean, scale
 
     def predict(self, X):
@@ -195,4 +202,4 @@ def _find_device(device):
 
 
 def _print_epoch(epoch, loss):
-    print(f"Epoch {epoch}: loss {loss:.6f}")
+    print(f"Epoch {epoch}: loss {loss:.6f}")  # noqa: T201 what verbose asks for

@@ -4,7 +4,7 @@ import warnings
 from typing import Any, NamedTuple, Self
 
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 from torch import Tensor
 
@@ -56,7 +56,7 @@ class Rows:
             X = X.copy()
             X.sum_duplicates()
             X.eliminate_zeros()
-        return cls(*(_share(array).to(device) for array in (X.indptr, X.indices, X.data)))
+        return cls(*(as_tensor(array, device) for array in (X.indptr, X.indices, X.data)))
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -78,8 +78,8 @@ class Rows:
         return Batch(self.indices[entries], self.values[entries], indptr - indptr[0])
 
 
-def _share(array: NDArray[Any]) -> Tensor:
-    """Return a tensor over the array's memory, which is only ever read."""
+def as_tensor(array: ArrayLike, device: torch.device) -> Tensor:
+    """Return a tensor that is only ever read: on the CPU, over the array's own memory."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
-        return torch.from_numpy(array)
+        return torch.as_tensor(array, device=device)

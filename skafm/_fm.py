@@ -46,5 +46,8 @@ class FMRegressor(Regression, FactorizationMachine):
     def _build(self, n_features, **factory):
         return FM(n_features, self.n_factors, dropout=self.dropout, **factory)
 
+    def _rebuild(self, **factory):
+        return FM(*self.factors_.shape, **factory)
+
     def _start(self, module, examples, generator):
         """Leave the random start as it is."""

@@ -28,8 +28,7 @@ class Optimizer(ABC):
         self.parameters, self.learning_rate = parameters, learning_rate
         self.n_steps = 0
         self.states = {
-            name: [torch.full_like(parameter, start) for start in self.starts]
-            for name, parameter in parameters.items()
+            name: [torch.full_like(parameter, start) for start in self.starts] for name, parameter in parameters.items()
         }
 
     @torch.no_grad()
@@ -62,7 +61,7 @@ class Optimizer(ABC):
 class SGD(Optimizer):
     """Plain stochastic gradient descent, as in libFM."""
 
-    def _direction(self, gradient: Tensor, *states: Tensor) -> Tensor:
+    def _direction(self, gradient: Tensor, *states: Tensor) -> Tensor:  # noqa: ARG002 it has none
         return gradient
 
 

@@ -1,12 +1,8 @@
-"""The only training loop and the only prediction loop. They are given a module and know no model.
-
-A module, here, is called with a batch (indices, values, offsets), returns the raw score (B,) of each row, and names in
-``per_feature`` its parameters with one row for each feature.
-"""
+"""The only training loop and the only prediction loop. They are given a module and know no model."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +10,22 @@ from torch.func import functional_call
 
 from skafm._batch import Batch, Rows
 from skafm._optim import Optimizer
+
+
+class Module(Protocol):
+    """What the loops ask of a model, a torch module otherwise."""
+
+    per_feature: Sequence[str]
+    """Names of the parameters with one row for each feature."""
+
+    def __call__(self, indices: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
+        """Return the raw score (B,) of each row of a batch."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the parameters with their names."""
+
+    def train(self, mode: bool = True) -> object:
+        """Switch dropout on or off."""
 
 
 class Examples(NamedTuple):
@@ -55,19 +67,19 @@ class Plan(NamedTuple):
 
 
 def train(
-    module: nn.Module,
+    module: Module,
     examples: Examples,
     objective: Objective,
     optimizer: Optimizer,
     plan: Plan,
     generator: torch.Generator,
-    report: Callable[[int, float], None],
+    report: Callable[[int, float], None] | None = None,
 ) -> tuple[list[float], bool]:
     """Train until the loss no longer falls, or for the epochs there are.
 
     Parameters
     ----------
-    module : nn.Module
+    module : Module
         Trained in place.
     examples : Examples
     objective : Objective
@@ -76,7 +88,7 @@ def train(
     plan : Plan
     generator : torch.Generator
         Source of the order of the rows, on the device of the examples.
-    report : callable
+    report : callable, optional
         Told each epoch's number, from 1, and loss.
 
     Returns
@@ -94,13 +106,15 @@ def train(
     losses: list[float] = []
     module.train()
     for epoch in range(1, plan.max_iter + 1):
-        losses.append(_epoch(module, examples, objective, optimizer, plan, generator))
-        if not (math.isfinite(losses[-1]) and all(bool(p.isfinite().all()) for p in module.parameters())):
+        loss = _epoch(module, examples, objective, optimizer, plan, generator)
+        if not (math.isfinite(loss) and all(bool(p.isfinite().all()) for _, p in module.named_parameters())):
+            what = f"The loss became {loss} in epoch {epoch}"
             raise ValueError(
-                f"The loss became {losses[-1]} in epoch {epoch}: lower learning_rate (now {optimizer.learning_rate}) or "
-                "scale X, e.g. with MaxAbsScaler."
+                f"{what}: lower learning_rate (now {optimizer.learning_rate}) or scale X, e.g. with MaxAbsScaler."
             )
-        report(epoch, losses[-1])
+        losses.append(loss)
+        if report is not None:
+            report(epoch, loss)
         if _stalled(losses, plan.tol, plan.n_iter_no_change):
             return losses, True
     return losses, False
@@ -111,7 +125,7 @@ def _stalled(losses: list[float], tol: float, n: int) -> bool:
 
 
 def _epoch(
-    module: nn.Module,
+    module: Module,
     examples: Examples,
     objective: Objective,
     optimizer: Optimizer,
@@ -127,20 +141,18 @@ def _epoch(
     return float(total) / n
 
 
-def _step(
-    module: nn.Module, examples: Examples, chosen: Tensor, objective: Objective, optimizer: Optimizer
-) -> Tensor:
+def _step(module: Module, examples: Examples, chosen: Tensor, objective: Objective, optimizer: Optimizer) -> Tensor:
     """Take one step on the chosen rows (B,) and return the objective there (a scalar)."""
     batch = examples.rows.take(chosen)
     target, weight = examples.target[chosen], examples.weight[chosen]
     # The model sees the batch's own U features alone, so that nothing in a step has the size of the table.
-    features, indices = batch.indices.unique(return_inverse=True)  # (U,), (N,)
+    features, indices = torch.unique(batch.indices, return_inverse=True)  # (U,), (N,)
     batch = batch._replace(indices=indices)
     parameters = {
         name: (parameter[features] if name in module.per_feature else parameter).detach().requires_grad_()
         for name, parameter in module.named_parameters()
     }
-    raw = functional_call(module, parameters, tuple(batch))
+    raw = cast(Tensor, functional_call(cast(nn.Module, module), parameters, tuple(batch)))
     value = (weight * objective.loss(raw, target)).mean()
     if objective.penalties:
         share = _share(batch, weight, len(features))
@@ -159,8 +171,8 @@ def _share(batch: Batch, weight: Tensor, n_features: int) -> Tensor:
 
 
 @torch.no_grad()
-def predict(module: nn.Module, rows: Rows, batch_size: int) -> Tensor:
+def predict(module: Module, rows: Rows, batch_size: int) -> Tensor:
     """Return the raw score (n_samples,) of each row, dropout off."""
-    module.eval()
+    module.train(False)
     starts = range(0, len(rows), batch_size)
     return torch.cat([module(*rows.slice(start, min(start + batch_size, len(rows)))) for start in starts])

@@ -52,7 +52,8 @@ class FM(nn.Module):
         # DIFF: the paper drops neurons of the pair-wise layer; like its authors' code we drop them after pooling,
         # where a mask costs k numbers a row instead of k for each pair.
         pooled = functional.dropout(pooled, self.dropout if self.training else 0.0, self.generator)
-        return self.linear(indices, values, offsets) + pooled.sum(1)
+        linear: Tensor = self.linear(indices, values, offsets)
+        return linear + pooled.sum(1)
 
     @torch.no_grad()
     def rescale_(self, shift: float, scale: float) -> None:

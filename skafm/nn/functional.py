@@ -136,25 +136,25 @@ def pool(interactions: Tensor, attention: Tensor, pair_offsets: Tensor) -> Tenso
     return _sum_entries(interactions, every, attention, pair_offsets)
 
 
-def dropout(input: Tensor, p: float, generator: torch.Generator | None = None) -> Tensor:
+def dropout(values: Tensor, p: float, generator: torch.Generator | None = None) -> Tensor:
     """Zero each element with probability ``p`` and divide the others by ``1 - p`` (Srivastava et al., 2014).
 
     Unlike :func:`torch.nn.functional.dropout` it draws from a generator of the caller's.
 
     Parameters
     ----------
-    input : Tensor
+    values : Tensor
     p : float
-        From 0, which returns ``input`` itself, to below 1.
+        From 0, which returns ``values`` itself, to below 1.
     generator : torch.Generator, optional
-        On the device of ``input``; by default torch's global one.
+        On the device of ``values``; by default torch's global one.
 
     Returns
     -------
     Tensor
-        Of the shape of ``input``.
+        Of the shape of ``values``.
     """
     if p == 0:
-        return input
-    keep = torch.empty_like(input).bernoulli_(1 - p, generator=generator)
-    return input * keep / (1 - p)
+        return values
+    drawn = torch.rand(values.shape, generator=generator, device=values.device, dtype=values.dtype)
+    return values * (drawn >= p) / (1 - p)

@@ -1,0 +1,41 @@
+"""Data that several tests share."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+
+def ragged_matrix(n_samples=60, n_features=9, dtype=np.float64, seed=0):
+    """Return a dense matrix whose rows have 0, 1, 2, ... entries, real-valued and negative."""
+    rng = np.random.default_rng(seed)
+    X = np.zeros((n_samples, n_features), dtype)
+    for row in range(n_samples):
+        features = rng.choice(n_features, size=row % (n_features + 1), replace=False)
+        X[row, features] = rng.normal(size=len(features))
+    return X
+
+
+@pytest.fixture
+def ragged():
+    """X (60, 9) of ragged real-valued rows, and a y with interactions."""
+    X = ragged_matrix()
+    y = X[:, 0] - 2 * X[:, 1] * X[:, 2] + X[:, 3] * X[:, 4] + 0.5
+    return X, y
+
+
+@pytest.fixture
+def batch():
+    """Ragged rows of 0 to 9 entries: dense, and as (indices, values, offsets)."""
+    X = ragged_matrix(n_samples=20)
+    csr = sparse.csr_array(X)
+    return X, (torch.from_numpy(csr.indices).long(), torch.from_numpy(csr.data), torch.from_numpy(csr.indptr).long())
+
+
+@pytest.fixture
+def xor():
+    """One-hot XOR of two binary fields, which no linear model can see."""
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2, size=(400, 2))
+    X = sparse.csr_array(np.hstack([bits, 1 - bits]).astype(np.float64))
+    return X, (bits[:, 0] ^ bits[:, 1]).astype(np.float64)

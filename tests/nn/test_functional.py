@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+import reference
+import torch
+
+from skafm.nn import functional
+
+
+def parameters(n_features=9, k=3, t=4, seed=1):
+    """Return V, W, b, h as float64 tensors that ask for gradients."""
+    rng = np.random.default_rng(seed)
+    shapes = [(n_features, k), (t, k), (t,), (t,)]
+    return [torch.tensor(rng.normal(size=shape), requires_grad=True) for shape in shapes]
+
+
+def interactions_of(batch, factors):
+    indices, values, offsets = batch
+    left, right, pair_offsets = functional.pairs(offsets)
+    embedded = factors[indices] * values[:, None]
+    return embedded[left] * embedded[right], pair_offsets
+
+
+def rows_of(pair_offsets):
+    return torch.arange(len(pair_offsets) - 1).repeat_interleave(pair_offsets.diff())
+
+
+def test_linear_equals_loop(batch):
+    X, csr = batch
+    weight = np.random.default_rng(0).normal(size=9)
+    expected = [reference.linear(x, 0.0, weight) for x in X]
+    np.testing.assert_allclose(functional.linear(torch.tensor(weight), *csr), expected, rtol=1e-10)
+
+
+def test_bi_interaction_equals_loop(batch):
+    X, csr = batch
+    factors = parameters()[0].detach()
+    expected = [reference.fm(x, 0.0, np.zeros(9), factors.numpy()) for x in X]
+    np.testing.assert_allclose(functional.bi_interaction(factors, *csr).sum(1), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_bi_interaction_by_hand():
+    # x = (2, 3), v_0 = (1, 4), v_1 = (5, -1): (1 * 5, 4 * -1) * 2 * 3
+    factors = torch.tensor([[1.0, 4.0], [5.0, -1.0]])
+    pooled = functional.bi_interaction(factors, torch.tensor([0, 1]), torch.tensor([2.0, 3.0]), torch.tensor([0, 2]))
+    assert pooled.tolist() == [[30.0, -24.0]]
+
+
+def test_pairs_by_hand():
+    left, right, pair_offsets = functional.pairs(torch.tensor([0, 3, 3, 4, 6]))
+    assert left.tolist() == [0, 0, 1, 4]
+    assert right.tolist() == [1, 2, 2, 5]
+    assert pair_offsets.tolist() == [0, 3, 3, 3, 4]
+
+
+def test_attention_logits_by_hand():
+    # W e + b = (2 - 3 + 1, 4 + 6 + 1) = (0, 11); h' = 5 * 0 + 0.5 * 11
+    e, weight = torch.tensor([[2.0, 3.0]]), torch.tensor([[1.0, -1.0], [2.0, 2.0]])
+    logits = functional.attention_logits(e, weight, torch.tensor([1.0, 1.0]), torch.tensor([5.0, 0.5]))
+    assert logits.tolist() == [5.5]
+
+
+def test_attention_equals_loop(batch):
+    X, csr = batch
+    V, W, b, h = (parameter.detach() for parameter in parameters())
+    interactions, pair_offsets = interactions_of(csr, V)
+    logits = functional.attention_logits(interactions, W, b, h)
+    attention = functional.segment_softmax(logits, rows_of(pair_offsets), len(X))
+    expected = np.concatenate([reference.attention(x, V.numpy(), W.numpy(), b.numpy(), h.numpy())[2] for x in X])
+    np.testing.assert_allclose(attention, expected, rtol=1e-10)
+
+
+def test_attention_sums_to_one_and_differs_between_pairs(batch):
+    X, csr = batch
+    V, W, b, h = (parameter.detach() for parameter in parameters())
+    interactions, pair_offsets = interactions_of(csr, V)
+    rows = rows_of(pair_offsets)
+    attention = functional.segment_softmax(functional.attention_logits(interactions, W, b, h), rows, len(X))
+    sums = torch.zeros(len(X), dtype=torch.float64).index_add(0, rows, attention)
+    np.testing.assert_allclose(sums[pair_offsets.diff() > 0], 1.0, rtol=1e-12)
+    for row in torch.nonzero(pair_offsets.diff() > 1).flatten():
+        assert attention[rows == row].std() > 1e-3
+
+
+def test_attention_uniform_when_h_is_zero(batch):
+    X, csr = batch
+    V, W, b, h = parameters()
+    interactions, pair_offsets = interactions_of(csr, V)
+    logits = functional.attention_logits(interactions, W, b, torch.zeros_like(h))
+    attention = functional.segment_softmax(logits, rows_of(pair_offsets), len(X)).detach()
+    np.testing.assert_allclose(attention, 1 / pair_offsets.diff().repeat_interleave(pair_offsets.diff()))
+
+
+def test_segment_softmax_survives_logits_that_overflow_exp():
+    attention = functional.segment_softmax(torch.tensor([1e4, 1e4, -1e4, 7.0]), torch.tensor([0, 0, 0, 2]), 3)
+    assert attention.tolist() == [0.5, 0.5, 0.0, 1.0]
+
+
+def test_pool_equals_loop(batch):
+    X, csr = batch
+    V, W, b, h = (parameter.detach() for parameter in parameters())
+    interactions, pair_offsets = interactions_of(csr, V)
+    logits = functional.attention_logits(interactions, W, b, h)
+    attention = functional.segment_softmax(logits, rows_of(pair_offsets), len(X))
+    pooled = functional.pool(interactions, attention, pair_offsets)
+    for x, row in zip(X, pooled, strict=True):
+        _, vectors, weights = reference.attention(x, V.numpy(), W.numpy(), b.numpy(), h.numpy())
+        expected = sum((a * e for a, e in zip(weights, vectors, strict=True)), np.zeros(3))
+        np.testing.assert_allclose(row, expected, rtol=1e-10, atol=1e-14)
+
+
+def test_linear_gradcheck(batch):
+    _, csr = batch
+    weight = torch.linspace(-1, 1, 9, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda w: functional.linear(w, *csr), weight)
+
+
+def test_bi_interaction_gradcheck(batch):
+    _, csr = batch
+    assert torch.autograd.gradcheck(lambda V: functional.bi_interaction(V, *csr), parameters()[0])
+
+
+def test_attention_gradcheck(batch):
+    X, csr = batch
+
+    def pooled(V, W, b, h):
+        interactions, pair_offsets = interactions_of(csr, V)
+        logits = functional.attention_logits(interactions, W, b, h)
+        attention = functional.segment_softmax(logits, rows_of(pair_offsets), len(X))
+        return functional.pool(interactions, attention, pair_offsets)
+
+    assert torch.autograd.gradcheck(pooled, parameters())
+
+
+@pytest.mark.parametrize("p", [0.2, 0.5])
+def test_dropout_drops_its_share_and_keeps_the_mean(p):
+    generator = torch.Generator().manual_seed(0)
+    dropped = functional.dropout(torch.ones(100_000), p, generator)
+    # The share's standard deviation is at most 0.0016.
+    assert abs((dropped == 0).double().mean() - p) < 0.01
+    np.testing.assert_allclose(dropped[dropped != 0], 1 / (1 - p), rtol=1e-6)
+
+
+def test_dropout_of_zero_is_the_identity():
+    values = torch.ones(3)
+    assert functional.dropout(values, 0.0) is values

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+import torch
+from conftest import ragged_matrix
+from scipy import sparse
+
+from skafm._batch import Rows
+
+CPU = torch.device("cpu")
+
+
+def dense(batch, n_features):
+    X = torch.zeros(len(batch.offsets) - 1, n_features, dtype=batch.values.dtype)
+    for row, (start, stop) in enumerate(zip(batch.offsets[:-1], batch.offsets[1:], strict=True)):
+        X[row, batch.indices[start:stop].long()] = batch.values[start:stop]
+    return X.numpy()
+
+
+def test_take_returns_the_rows_in_the_order_asked_for():
+    X = ragged_matrix(25)
+    chosen = torch.tensor([7, 0, 24, 7, 3])
+    assert np.array_equal(dense(Rows.from_scipy(X, CPU).take(chosen), 9), X[chosen])
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 25), (3, 11), (0, 1), (10, 11)])
+def test_slice_returns_the_rows(start, stop):
+    X = ragged_matrix(25)
+    assert np.array_equal(dense(Rows.from_scipy(X, CPU).slice(start, stop), 9), X[start:stop])
+
+
+def test_slice_shares_the_memory_of_X():
+    X = sparse.csr_array(ragged_matrix(25))
+    batch = Rows.from_scipy(X, CPU).slice(0, 25)
+    assert batch.values.data_ptr() == X.data.ctypes.data
+    assert batch.indices.data_ptr() == X.indices.ctypes.data
+
+
+def test_duplicates_are_summed_and_zeros_dropped():
+    X = sparse.csr_matrix(([1.0, 0.0, 2.0, 5.0, -5.0], [2, 0, 2, 1, 1], [0, 3, 5]), shape=(2, 3))
+    rows = Rows.from_scipy(X, CPU)
+    assert rows.indices.tolist() == [2]
+    assert rows.values.tolist() == [3.0]
+    assert rows.indptr.tolist() == [0, 1, 1]

@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+import torch
+from conftest import ragged_matrix
+
+from skafm._batch import Rows
+from skafm._losses import squared_error
+from skafm._optim import SOLVERS
+from skafm._train import Examples, Objective, Plan, _stalled, predict, train
+from skafm.nn import AFM, FM
+
+N, FEATURES = 30, 9
+
+
+def examples():
+    rng = np.random.default_rng(3)
+    weight = rng.uniform(0.5, 1.5, N)
+    rows = Rows.from_scipy(ragged_matrix(N), torch.device("cpu"))
+    return Examples(rows, torch.tensor(rng.normal(size=N)), torch.tensor(weight / weight.mean()))
+
+
+def model(make=FM, **parameters):
+    sizes = (FEATURES, 3) if make is FM else (FEATURES, 3, 4)
+    module = make(*sizes, generator=torch.Generator().manual_seed(0), dtype=torch.float64, **parameters)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(1))
+    return module
+
+
+def run(module, data, penalties=None, *, solver="sgd", lr=0.01, max_iter=1, batch_size=N, shuffle=False):
+    parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    optimizer = SOLVERS[solver](parameters, lr)
+    plan = Plan(batch_size, shuffle, max_iter, tol=0.0, n_iter_no_change=max_iter)
+    generator = torch.Generator().manual_seed(0)
+    objective = Objective(squared_error, penalties or {})
+    return train(module, data, objective, optimizer, plan, generator)[0]
+
+
+def objective_by_loops(module, data, penalties):
+    """The objective as documented, feature by feature and row by row, as a function of the parameters."""
+    parameters = dict(module.named_parameters())
+    raw = module(*data.rows.slice(0, N))
+    total = torch.zeros((), dtype=torch.float64)
+    for row in range(N):
+        term = (raw[row] - data.target[row]) ** 2
+        for feature in data.rows.indices[data.rows.indptr[row] : data.rows.indptr[row + 1]]:
+            for name in module.per_feature:
+                term = term + penalties.get(name, 0.0) * (parameters[name][feature] ** 2).sum()
+        total = total + data.weight[row] * term / N
+    for name, parameter in parameters.items():
+        if name not in module.per_feature:
+            total = total + penalties.get(name, 0.0) * (parameter**2).sum()
+    return total
+
+
+PENALTIES = {"linear.weight": 0.3, "factors": 0.2}
+
+
+@pytest.mark.parametrize(("make", "extra"), [(FM, {}), (AFM, {"attention_weight": 0.7})])
+def test_step_descends_the_documented_objective(make, extra):
+    module, data, penalties = model(make), examples(), PENALTIES | extra
+    value = objective_by_loops(module, data, penalties)
+    gradients = torch.autograd.grad(value, list(module.parameters()))
+    expected = [p.detach() - 0.01 * g for p, g in zip(module.parameters(), gradients, strict=True)]
+    losses = run(module, data, penalties)
+    assert losses[0] == pytest.approx(float(value.detach()), rel=1e-10)
+    for parameter, wanted in zip(module.parameters(), expected, strict=True):
+        np.testing.assert_allclose(parameter.detach(), wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_objectives_of_batches_average_to_that_of_the_whole():
+    module, data = model(), examples()
+    value = float(objective_by_loops(module, data, PENALTIES).detach())
+    losses = run(module, data, PENALTIES, lr=1e-14, batch_size=7)
+    assert losses[0] == pytest.approx(value, rel=1e-9)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("make", [FM, AFM])
+def test_rows_of_features_outside_the_batch_are_untouched(solver, make):
+    module, data = model(make), examples()
+    before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+    chosen = slice(0, 3)  # rows of 0, 1 and 2 entries
+    few = Examples(
+        Rows.from_scipy(ragged_matrix(N)[chosen], torch.device("cpu")), data.target[chosen], data.weight[chosen]
+    )
+    seen = set(few.rows.indices.tolist())
+    unseen = [feature for feature in range(FEATURES) if feature not in seen]
+    run(module, few, PENALTIES, solver=solver, batch_size=3)
+    for name in module.per_feature:
+        now = dict(module.named_parameters())[name].detach()
+        assert torch.equal(now[unseen], before[name][unseen])
+        assert not torch.equal(now, before[name])
+
+
+def test_batches_differ_by_one_row_at_most(monkeypatch):
+    sizes = []
+    take = Rows.take
+    monkeypatch.setattr(Rows, "take", lambda self, rows: sizes.append(len(rows)) or take(self, rows))
+    run(model(), examples(), batch_size=29)
+    assert sizes == [15, 15]
+
+
+def test_shuffle_draws_a_new_order_each_epoch(monkeypatch):
+    orders = []
+    take = Rows.take
+    monkeypatch.setattr(Rows, "take", lambda self, rows: orders.append(rows.tolist()) or take(self, rows))
+    run(model(), examples(), shuffle=True, max_iter=2)
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(N))
+    assert orders[0] != orders[1]
+    assert orders[0] != list(range(N))
+
+
+def test_predict_does_not_depend_on_the_size_of_its_batches():
+    module, data = model(AFM, dropout=0.5), examples()
+    whole = predict(module.train(), data.rows, N)
+    np.testing.assert_allclose(predict(module, data.rows, 7), whole, rtol=1e-12)
+    np.testing.assert_allclose(whole, module.eval()(*data.rows.slice(0, N)).detach(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [([1.0, 0.5], False), ([1.0, 0.95, 0.93], True), ([1.0, 0.95, 0.85], False), ([0.5, 1.0, 1.0], True)],
+)
+def test_stalled_compares_the_best_of_the_last_with_the_best_before(losses, expected):
+    assert _stalled(losses, tol=0.1, n=2) is expected
