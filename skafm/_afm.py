@@ -9,7 +9,109 @@ from skafm.nn import AFM, FM
 
 
 class AFMRegressor(Regression, FactorizationMachine):
-    """x."""
+    """Attentional factorization machine for regression.
+
+    Predicts (Xiao et al., 2017; Eq. 6 and 5)
+
+    ``y(x) = w0 + sum_i w_i x_i + p' sum_{i<j} a_ij (v_i * v_j) x_i x_j``,
+    ``a_ij = softmax over the row's pairs of h' ReLU(W (v_i * v_j) x_i x_j + b)``
+
+    where the sums go over the non-zero features of a row and ``*`` is elementwise: a factorization machine that learns
+    which of a row's interactions matter. It costs time in proportion to the pairs of non-zero features.
+
+    Training makes small the mean over the rows s, each counting as its ``sample_weight``, of
+    ``(y(x_s) - y_s)^2 + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``, plus ``l2_attention * ||W||^2``,
+    in units in which y has mean 0 and standard deviation 1: no parameter needs to be changed for the units of y.
+
+    Parameters
+    ----------
+    n_factors : int, default=16
+        Embedding size k, the length of each v_i; at least 1.
+    attention_size : int, default=16
+        Attention factor t, the number of hidden units of the attention network; at least 1.
+    dropout : float, default=0.0
+        Probability of dropping each of the k pooled interactions ``sum_{i<j} a_ij v_if v_jf x_i x_j`` of a row while
+        training; from 0 to below 1. There is none when predicting, and none on the attention network.
+    l2_linear : float, default=0.0
+        Penalty on w; a feature is penalised once for each row that has it.
+    l2_factors : float, default=0.003
+        Penalty on V; a feature is penalised once for each row that has it.
+    l2_attention : float, default=0.0
+        Penalty on W, the paper's lambda: ``lambda / (n * var(y))`` for the lambda of its Eq. 8, a sum over n rows;
+        ``lambda / (B * var(y))`` for that of its authors' code, which adds it to each batch of B rows.
+    init : {"random", "fm"}, default="random"
+        Start of w0, w and V: random, or a factorization machine trained first on the same rows with the same
+        parameters, as in the paper.
+    solver : {"adagrad", "adam", "sgd"}, default="adagrad"
+        Adagrad is the choice of Xiao et al.; plain SGD that of libFM. All touch only the features of a batch.
+    learning_rate : float, default=0.05
+        Step size, above 0.
+    batch_size : int or "auto", default="auto"
+        The most rows in a batch. "auto" is 1/128 of the rows, but no fewer than 128 and no more than 1024.
+    max_iter : int, default=100
+        The most epochs.
+    tol : float, default=1e-3
+        Training stops when the loss of the best of ``n_iter_no_change`` epochs is not below the best before them by
+        more than ``tol``. The loss of predicting the mean is 1, whatever the units of y.
+    n_iter_no_change : int, default=5
+        See ``tol``.
+    shuffle : bool, default=True
+        Whether each epoch takes the rows in a new order.
+    verbose : int or bool, default=False
+        Whether to print the loss of each epoch.
+    random_state : int, RandomState instance or None, default=None
+        Source of the random start, the order of the rows and dropout. The same int gives the same bits on the same
+        machine and device. torch's and NumPy's global generators are neither used nor changed.
+    device : {"cpu", "cuda", "auto"}, str or torch.device, default="cpu"
+        Where to compute. "auto" is CUDA where torch finds it.
+
+    Attributes
+    ----------
+    intercept_ : float
+        w0, in the units of y.
+    coef_ : ndarray of shape (n_features,)
+        w, in the units of y.
+    factors_ : ndarray of shape (n_features, n_factors)
+        V, without a unit.
+    attention_coef_ : ndarray of shape (attention_size, n_factors)
+        W.
+    attention_intercept_ : ndarray of shape (attention_size,)
+        b.
+    attention_projection_ : ndarray of shape (attention_size,)
+        h. Zero would be uniform attention, from which training starts.
+    projection_ : ndarray of shape (n_factors,)
+        p, in the units of y. Training starts from the typical number of pairs of a row, so that uniform attention, a
+        mean over the pairs, starts as the sum of a factorization machine.
+    n_iter_ : int
+        Epochs trained.
+    loss_curve_ : list of float
+        Mean over each epoch of what training makes small (see above), in the units of a standardised y.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X had names that are all strings.
+
+    See Also
+    --------
+    FMRegressor : Gives every interaction the same weight, in less time.
+
+    References
+    ----------
+    J. Xiao et al., "Attentional Factorization Machines: Learning the Weight of Feature Interactions via Attention
+    Networks", IJCAI 2017.
+
+    Examples
+    --------
+    The exclusive or of two columns, which no linear model can see:
+
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skafm import AFMRegressor
+    >>> X, y = [["a", "c"], ["a", "d"], ["b", "c"], ["b", "d"]] * 25, [0, 1, 1, 0] * 25
+    >>> model = make_pipeline(OneHotEncoder(), AFMRegressor(random_state=0)).fit(X, y)
+    >>> model.predict(X[:4]).round()
+    array([0., 1., 1., 0.])
+    """
 
     _attributes = {
         "linear.intercept": "intercept_",
@@ -36,7 +138,7 @@ class AFMRegressor(Regression, FactorizationMachine):
         attention_size=16,
         dropout=0.0,
         l2_linear=0.0,
-        l2_factors=0.0,
+        l2_factors=0.003,
         l2_attention=0.0,
         init="random",
         solver="adagrad",
