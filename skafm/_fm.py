@@ -27,7 +27,7 @@ class FMRegressor(Regression, FactorizationMachine):
         training; from 0 to below 1. There is none when predicting.
     l2_linear : float, default=0.0
         Penalty on w; a feature is penalised once for each row that has it. Equals libFM's ``regw``.
-    l2_factors : float, default=0.003
+    l2_factors : float, default=0.01
         Penalty on V; a feature is penalised once for each row that has it. Equals libFM's ``regv`` divided by the
         standard deviation of y.
     solver : {"adagrad", "adam", "sgd"}, default="adagrad"
@@ -105,7 +105,7 @@ class FMRegressor(Regression, FactorizationMachine):
         *,
         dropout=0.0,
         l2_linear=0.0,
-        l2_factors=0.003,
+        l2_factors=0.01,
         solver="adagrad",
         learning_rate=0.05,
         batch_size="auto",

@@ -157,7 +157,7 @@ def _step(module: Module, examples: Examples, chosen: Tensor, objective: Objecti
     if objective.penalties:
         share = _share(batch, weight, len(features))
         for name, penalty in objective.penalties.items():
-            norms = parameters[name].square().reshape(len(parameters[name]), -1).sum(1)
+            norms = parameters[name].square().unsqueeze(-1).flatten(1).sum(1)
             value = value + penalty * (share @ norms if name in module.per_feature else norms.sum())
     gradients = torch.autograd.grad(value, list(parameters.values()))
     optimizer.step(dict(zip(parameters, gradients, strict=True)), dict.fromkeys(module.per_feature, features))

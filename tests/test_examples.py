@@ -1,0 +1,22 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs_on_few_rows(example, tmp_path):
+    command = [sys.executable, str(example), "--rows", "4000", "--save", str(tmp_path / "picture.png")]
+    subprocess.run(command, check=True, cwd=tmp_path, env={"MPLBACKEND": "agg", "HOME": str(tmp_path)})
+    assert (tmp_path / "picture.png").stat().st_size > 10_000
+
+
+def test_readme_has_its_two_commands_first_each_on_one_line():
+    fences = (ROOT / "README.md").read_text().split("```")[1::2][:2]
+    assert all(fence.startswith("sh\n") and fence.count("\n") == 2 for fence in fences)
+    assert "examples/plot_flight_delays.py" in fences[0]
+    assert "pytest" in fences[1]
