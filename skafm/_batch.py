@@ -7,6 +7,7 @@ import torch
 from numpy.typing import ArrayLike
 from scipy import sparse
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 class Batch(NamedTuple):
@@ -18,6 +19,26 @@ class Batch(NamedTuple):
     """(N,) Value of each entry."""
     offsets: Tensor
     """(B + 1,) The entries of row r are ``offsets[r]:offsets[r + 1]``."""
+    columns: tuple[Tensor, Tensor, Tensor] | None = None
+    """The entries feature after feature: rows (N,), values (N,), starts (n_features + 1,)."""
+
+
+def localize(batch: Batch) -> tuple[Tensor, Batch]:
+    """Renumber the features of a batch from 0.
+
+    Returns
+    -------
+    features : Tensor of shape (U,)
+        The distinct features of the batch, ascending.
+    batch : Batch
+        With ``indices`` from 0 to U - 1, and ``columns``.
+    """
+    keys, order = batch.indices.sort(stable=True)  # (N,)
+    features, numbers, counts = torch.unique_consecutive(keys, return_inverse=True, return_counts=True)
+    indices = torch.empty_like(numbers).index_copy_(0, order, numbers)  # (N,)
+    rows = torch.arange(len(batch.offsets) - 1, device=order.device).repeat_interleave(batch.offsets.diff())  # (N,)
+    starts = pad(counts.cumsum(0), (1, 0))  # (U + 1,)
+    return features.long(), Batch(indices, batch.values, batch.offsets, (rows[order], batch.values[order], starts))
 
 
 class Rows:
@@ -34,6 +55,10 @@ class Rows:
 
     def __init__(self, indptr: Tensor, indices: Tensor, values: Tensor) -> None:
         self.indptr, self.indices, self.values = indptr, indices, values
+        lengths = indptr.diff()
+        uniform = len(lengths) > 0 and lengths[0] > 0 and bool((lengths == lengths[0]).all())
+        self.length = int(lengths[0]) if uniform else None
+        """Entries of each row, where all have as many."""
 
     @classmethod
     def from_scipy(cls, X: Any, device: torch.device) -> Self:
@@ -64,12 +89,16 @@ class Rows:
 
     def take(self, rows: Tensor) -> Batch:
         """Return the given rows (B,), copied together."""
-        starts, ends = self.indptr[rows].long(), self.indptr[rows + 1].long()  # (B,)
-        lengths = ends - starts
-        offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))  # (B + 1,)
+        starts = self.indptr[rows].long()  # (B,)
+        if self.length is not None:
+            at = starts.unsqueeze(1) + torch.arange(self.length, device=rows.device)  # (B, length)
+            offsets = torch.arange(0, at.numel() + 1, self.length, device=rows.device)  # (B + 1,)
+            return Batch(self.indices[at].flatten(), self.values[at].flatten(), offsets)
+        lengths = self.indptr[rows + 1].long() - starts  # (B,)
+        offsets = pad(lengths.cumsum(0), (1, 0))  # (B + 1,)
         shift = (starts - offsets[:-1]).repeat_interleave(lengths)  # (N,)
-        at = shift + torch.arange(len(shift), device=shift.device)  # (N,)
-        return Batch(self.indices[at].long(), self.values[at], offsets)
+        at = shift + torch.arange(len(shift), device=rows.device)  # (N,)
+        return Batch(self.indices[at], self.values[at], offsets)
 
     def slice(self, start: int, stop: int) -> Batch:
         """Return the rows ``start:stop``, without a copy of their entries."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from skafm._batch import Batch, Rows
+from skafm._batch import Batch, Rows, localize
 from skafm._optim import Optimizer
 
 
@@ -18,7 +18,9 @@ class Module(Protocol):
     per_feature: Sequence[str]
     """Names of the parameters with one row for each feature."""
 
-    def __call__(self, indices: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
+    def __call__(
+        self, indices: Tensor, values: Tensor, offsets: Tensor, columns: tuple[Tensor, Tensor, Tensor] | None = None
+    ) -> Tensor:
         """Return the raw score (B,) of each row of a batch."""
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -146,10 +148,11 @@ def _step(module: Module, examples: Examples, chosen: Tensor, objective: Objecti
     batch = examples.rows.take(chosen)
     target, weight = examples.target[chosen], examples.weight[chosen]
     # The model sees the batch's own U features alone, so that nothing in a step has the size of the table.
-    features, indices = torch.unique(batch.indices, return_inverse=True)  # (U,), (N,)
-    batch = batch._replace(indices=indices)
+    features, batch = localize(batch)  # (U,)
     parameters = {
-        name: (parameter[features] if name in module.per_feature else parameter).detach().requires_grad_()
+        name: (parameter.index_select(0, features) if name in module.per_feature else parameter)
+        .detach()
+        .requires_grad_()
         for name, parameter in module.named_parameters()
     }
     raw = cast(Tensor, functional_call(cast(nn.Module, module), parameters, tuple(batch)))
@@ -167,7 +170,7 @@ def _step(module: Module, examples: Examples, chosen: Tensor, objective: Objecti
 def _share(batch: Batch, weight: Tensor, n_features: int) -> Tensor:
     """Return the weighted share (U,) of the batch's rows that have each of its features."""
     spread = weight.repeat_interleave(batch.offsets.diff())  # (N,)
-    return weight.new_zeros(n_features).index_add(0, batch.indices, spread) / len(weight)
+    return weight.new_zeros(n_features).index_add_(0, batch.indices, spread) / len(weight)
 
 
 @torch.no_grad()

@@ -23,9 +23,10 @@ ALLOWED = {
     "_optim": set(),
     "nn/__init__": {"nn", "nn.functional", "nn.afm", "nn.fm", "nn.linear"},
     "nn/functional": set(),
-    "nn/linear": {"nn"},
-    "nn/fm": {"nn", "nn.linear"},
-    "nn/afm": {"nn", "nn.linear"},
+    "nn/linear": {"nn", "nn.functional"},
+    "nn/pairs": {"nn"},
+    "nn/fm": {"nn", "nn.functional", "nn.linear"},
+    "nn/afm": {"nn", "nn.functional", "nn.linear", "nn.pairs"},
 }
 SKLEARN_SIDE = {"__init__", "_fm", "_afm", "_base"}
 

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from skafm.nn import functional
+from skafm.nn.functional import Columns
 from skafm.nn.linear import SparseLinear
+from skafm.nn.pairs import attentional_interaction
 
 
 class AFM(nn.Module):
@@ -58,22 +60,18 @@ class AFM(nn.Module):
         nn.init.normal_(self.attention_weight, std=std, generator=generator)
         nn.init.normal_(self.attention_bias, std=std, generator=generator)
 
-    def forward(self, indices: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
+    def forward(self, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None = None) -> Tensor:
         """Return the raw score (B,) of each row."""
-        left, right, pair_offsets = functional.pairs(offsets)  # (P,), (P,), (B + 1,)
-        rows = torch.arange(len(offsets) - 1, device=offsets.device).repeat_interleave(pair_offsets.diff())  # (P,)
-        embedded = self.factors.index_select(0, indices) * values.unsqueeze(1)  # (N, k)
-        interactions = embedded.index_select(0, left) * embedded.index_select(0, right)  # (P, k)
-        logits = functional.attention_logits(
-            interactions, self.attention_weight, self.attention_bias, self.attention_projection
-        )  # (P,)
-        attention = functional.segment_softmax(logits, rows, len(offsets) - 1)  # (P,)
-        pooled = functional.pool(interactions, attention, pair_offsets)  # (B, k)
-        # DIFF: the paper drops neurons of the pair-wise layer; like its authors' code we drop them after pooling,
-        # where a mask costs k numbers a row instead of k for each pair.
-        pooled = functional.dropout(pooled, self.dropout if self.training else 0.0, self.generator)
-        linear: Tensor = self.linear(indices, values, offsets)
-        return linear + pooled @ self.projection
+        keep = None
+        if self.training and self.dropout > 0:
+            # DIFF: the paper drops neurons of the pair-wise layer; like its authors' code we drop them after pooling,
+            # where a mask costs k numbers a row instead of k for each pair.
+            shape = (len(offsets) - 1, len(self.projection))
+            keep = functional.dropout_mask(shape, self.dropout, self.generator, self.factors)
+        network = (self.attention_weight, self.attention_bias, self.attention_projection, self.projection)
+        interaction = attentional_interaction(self.factors, *network, indices, values, offsets, keep)
+        linear: Tensor = self.linear(indices, values, offsets, columns)
+        return linear + interaction
 
     @torch.no_grad()
     def rescale_(self, shift: float, scale: float) -> None:

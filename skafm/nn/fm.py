@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skafm.nn import functional
+from skafm.nn.functional import Columns
 from skafm.nn.linear import SparseLinear
 
 
@@ -46,13 +47,14 @@ class FM(nn.Module):
         self.dropout, self.generator = dropout, generator
         nn.init.normal_(self.factors, std=0.01, generator=generator)
 
-    def forward(self, indices: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
+    def forward(self, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None = None) -> Tensor:
         """Return the raw score (B,) of each row."""
-        pooled = functional.bi_interaction(self.factors, indices, values, offsets)  # (B, k)
-        # DIFF: the paper drops neurons of the pair-wise layer; like its authors' code we drop them after pooling,
-        # where a mask costs k numbers a row instead of k for each pair.
-        pooled = functional.dropout(pooled, self.dropout if self.training else 0.0, self.generator)
-        linear: Tensor = self.linear(indices, values, offsets)
+        pooled = functional.bi_interaction(self.factors, indices, values, offsets, columns)  # (B, k)
+        if self.training and self.dropout > 0:
+            # DIFF: the paper drops neurons of the pair-wise layer; like its authors' code we drop them after pooling,
+            # where a mask costs k numbers a row instead of k for each pair.
+            pooled = pooled * functional.dropout_mask(pooled.shape, self.dropout, self.generator, pooled)
+        linear: Tensor = self.linear(indices, values, offsets, columns)
         return linear + pooled.sum(1)
 
     @torch.no_grad()

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from skafm.nn import functional
+from skafm.nn.functional import Columns
 
 
 class SparseLinear(nn.Module):
@@ -23,9 +24,9 @@ class SparseLinear(nn.Module):
         self.intercept = nn.Parameter(torch.zeros((), device=device, dtype=dtype))
         self.weight = nn.Parameter(torch.zeros(n_features, device=device, dtype=dtype))
 
-    def forward(self, indices: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
+    def forward(self, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None = None) -> Tensor:
         """Return the raw score (B,) of each row."""
-        return self.intercept + functional.linear(self.weight, indices, values, offsets)
+        return self.intercept + functional.linear(self.weight, indices, values, offsets, columns)
 
     @torch.no_grad()
     def rescale_(self, shift: float, scale: float) -> None:

@@ -131,15 +131,28 @@ def test_attention_gradcheck(batch):
     assert torch.autograd.gradcheck(pooled, parameters())
 
 
-@pytest.mark.parametrize("p", [0.2, 0.5])
-def test_dropout_drops_its_share_and_keeps_the_mean(p):
-    generator = torch.Generator().manual_seed(0)
-    dropped = functional.dropout(torch.ones(100_000), p, generator)
+@pytest.mark.parametrize("p", [0.2, 0.5, 0.9])
+def test_dropout_mask_drops_its_share_and_has_mean_one(p):
+    mask = functional.dropout_mask((300, 333), p, torch.Generator().manual_seed(0), torch.empty(0))
     # The share's standard deviation is at most 0.0016.
-    assert abs((dropped == 0).double().mean() - p) < 0.01
-    np.testing.assert_allclose(dropped[dropped != 0], 1 / (1 - p), rtol=1e-6)
+    assert abs((mask == 0).double().mean() - p) < 0.01
+    np.testing.assert_allclose(mask[mask != 0], 1 / (1 - p), rtol=1e-4)
 
 
-def test_dropout_of_zero_is_the_identity():
-    values = torch.ones(3)
-    assert functional.dropout(values, 0.0) is values
+def test_dropout_mask_draws_are_independent():
+    mask = functional.dropout_mask((1000, 16), 0.5, torch.Generator().manual_seed(0), torch.empty(0)) - 1
+    correlation = mask.T @ mask / 1000 - torch.eye(16)  # of standard deviation 0.03
+    assert correlation.abs().max() < 0.2
+
+
+def test_sum_entries_gradient_does_not_need_columns(batch):
+    _, csr = batch
+    table = parameters()[0]
+    columns = functional.columns_of(*csr, 9)
+    weight = torch.linspace(-1, 1, 60, dtype=torch.float64).reshape(20, 3)
+    given, found = (
+        torch.autograd.grad((functional.sum_entries(table, *csr, c) * weight).sum(), table)[0] for c in (columns, None)
+    )
+    dense = torch.from_numpy(batch[0]).T @ weight
+    np.testing.assert_allclose(given, dense, rtol=1e-12)
+    np.testing.assert_allclose(found, dense, rtol=1e-12)

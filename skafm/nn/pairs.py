@@ -1,0 +1,292 @@
+"""The interaction term of an AFM, fast: each distinct pair of a batch is worked once, a cache-sized chunk at a time.
+
+Equal to :func:`skafm.nn.functional.attentional_interaction`, the plain version, in value and gradients. Three facts
+make it fast.
+
+1. A batch of one-hot rows repeats its pairs. The interacted vector ``e = (v_i * v_j) x_i x_j``, its attention logit
+   ``h' ReLU(W e + b)`` and its score ``p' e`` depend on the pair alone, so they are computed for each of the D distinct
+   pairs and the two numbers handed out to the P pairs, whose softmax and sum are all that is left for each row. With
+   dropout the score is ``(p * keep_row)' e`` and differs by row, but e and the logit do not.
+2. A tensor of (P, k) or (D, k) numbers does not fit the caches. So a chunk of distinct pairs is loaded, used and
+   forgotten, forward and backward; the gradients add up. Nothing of that size is stored but, a byte each, the signs
+   ``m = (W e + b > 0)``.
+3. The signs are all that the gradients need of the hidden layer: with g the gradient of the logits (D,) and
+   ``S = (g m)' e`` (t, k), ``dW = h * S``, ``db = h * sum(g m)``, ``dh = sum_k (W * S) + b * sum(g m)`` and
+   ``de = (g m) (h * W)``. So the backward pass takes two matrix products, the forward pass one.
+
+Letters in shapes: B rows, N entries, M distinct entries, P pairs, D distinct pairs, c pairs of a chunk, k factors,
+t attention size.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag, pad
+
+from skafm.nn import functional
+
+
+class Pairs(NamedTuple):
+    """The pairs of a batch, and the distinct ones among them."""
+
+    left: Tensor
+    """(D,) First entry of each distinct pair, ascending."""
+    right: Tensor
+    """(D,) Second entry of each distinct pair."""
+    distinct: Tensor
+    """(P,) The distinct pair of each pair, row after row."""
+    rows: Tensor
+    """(P,) Row of each pair."""
+    order: Tensor
+    """(P,) The pairs, distinct pair after distinct pair."""
+    starts: Tensor
+    """(D + 1,) The pairs of distinct pair d are ``order[starts[d]:starts[d + 1]]``."""
+    n_rows: int
+
+
+def attentional_interaction(
+    factors: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    attention_projection: Tensor,
+    projection: Tensor,
+    indices: Tensor,
+    values: Tensor,
+    offsets: Tensor,
+    keep: Tensor | None = None,
+    *,
+    matmul_dtype: torch.dtype | None = None,
+    chunk_elements: int | None = None,
+) -> Tensor:
+    """Return ``p' sum_{i<j} a_ij (v_i * v_j) x_i x_j`` of each row (the interaction term of Eq. 6).
+
+    Parameters
+    ----------
+    factors, weight, bias, attention_projection, projection : Tensor of shape (n_features, k), (t, k), (t,), (t,), (k,)
+        V, W, b, h and p.
+    indices, values, offsets : Tensor
+        The batch, see :mod:`skafm.nn.functional`.
+    keep : Tensor of shape (B, k), optional
+        Dropout: what each pooled factor of each row is multiplied by.
+    matmul_dtype : torch.dtype, optional
+        Of what the three matrix products multiply; by default that of the parameters.
+    chunk_elements : int, optional
+        The most numbers in a chunk's (c, k) or (c, t) tensor; by default what suits the device.
+
+    Returns
+    -------
+    Tensor of shape (B,)
+    """
+    entries, entry = _distinct_entries(factors, indices, values)
+    parameters = (entries, weight, bias, attention_projection, projection)
+    settings = _Settings(
+        pairs=_find_pairs(entry, offsets, len(entries)),
+        dtype=matmul_dtype or factors.dtype,
+        chunk_elements=chunk_elements or _chunk_elements(factors),
+        training=torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters),
+    )
+    result: Tensor = _Interaction.apply(*parameters, keep, settings)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _distinct_entries(factors: Tensor, indices: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``v_i x_i`` (M, k) of each distinct (feature, value), and which of them each entry is (N,)."""
+    if bool((values == 1).all()):  # one-hot: the entries are the features
+        return factors, indices
+    levels, level = torch.unique(values, return_inverse=True)
+    keys, entry = torch.unique(indices * len(levels) + level, return_inverse=True)  # (M,), (N,)
+    distinct_values = levels[keys % len(levels)].unsqueeze(1)  # (M, 1)
+    return factors.index_select(0, keys // len(levels)) * distinct_values, entry
+
+
+def _find_pairs(entry: Tensor, offsets: Tensor, n_entries: int) -> Pairs:
+    """Find the pairs of a batch, ``entry`` (N,) being the distinct entry of each."""
+    left, right, pair_offsets = functional.pairs(offsets)
+    keys = entry.index_select(0, left).long() * n_entries + entry.index_select(0, right)  # (P,)
+    if n_entries**2 < 2**31:
+        keys = keys.int()  # sorts in half the time
+    keys, order = keys.sort(stable=True)
+    keys, inverse, counts = torch.unique_consecutive(keys, return_inverse=True, return_counts=True)
+    keys = keys.long()
+    first = keys.div(max(n_entries, 1), rounding_mode="floor")  # (D,)
+    return Pairs(
+        left=first,
+        right=keys - first * n_entries,
+        distinct=torch.empty_like(inverse).index_copy_(0, order, inverse),
+        rows=functional.row_of_entry(pair_offsets),
+        order=order,
+        starts=pad(counts.cumsum(0), (1, 0)),
+        n_rows=len(offsets) - 1,
+    )
+
+
+def _chunk_elements(table: Tensor) -> int:
+    """Return the numbers of a (c, k) tensor: four of them fill a core's cache, or a part of the free CUDA memory."""
+    if table.device.type == "cuda":
+        return int(torch.cuda.mem_get_info(table.device)[0]) // (32 * table.element_size())
+    return 2**18
+
+
+class _Settings(NamedTuple):
+    pairs: Pairs
+    dtype: torch.dtype
+    chunk_elements: int
+    training: bool
+
+
+class _Interaction(torch.autograd.Function):
+    """The formulas are in the module's docstring; what stands here is what is done for each pair."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        entries: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        attention_projection: Tensor,
+        projection: Tensor,
+        keep: Tensor | None,
+        settings: _Settings,
+    ) -> Tensor:
+        pairs = settings.pairs
+        chunks = _Chunks(entries, keep, len(weight), settings)
+        logits, scores, signs = _network(chunks, weight, bias, attention_projection, projection)
+        attention = functional.segment_softmax(logits[pairs.distinct], pairs.rows, pairs.n_rows)  # (P,)
+        if keep is None:
+            scores = scores[pairs.distinct]
+        else:  # (P,) from the order of distinct pairs to that of rows
+            scores = torch.empty_like(scores).index_copy_(0, pairs.order, scores)
+        result = entries.new_zeros(pairs.n_rows).index_add_(0, pairs.rows, attention * scores)  # (B,)
+        parameters = (entries, weight, bias, attention_projection, projection)
+        ctx.save_for_backward(*parameters, keep, signs, attention, scores, result)
+        ctx.settings = settings
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        entries, weight, bias, attention_projection, projection, keep, signs, attention, scores, result = (
+            ctx.saved_tensors
+        )
+        pairs = ctx.settings.pairs
+        g_scores = attention * gradients[0][pairs.rows]  # (P,)
+        g_logits = g_scores * (scores - result[pairs.rows])  # (P,)
+        chunks = _Chunks(entries, keep, len(weight), ctx.settings)
+        scaled = weight * attention_projection.unsqueeze(1)  # (t, k)
+        g_logits = _sum_distinct(g_logits, pairs)  # (D,)
+        g_scores = _sum_distinct(g_scores, pairs) if keep is None else g_scores[pairs.order]  # (D,) or (P,)
+        g_entries, products, signed, g_projection = _network_backward(
+            chunks, scaled, projection, signs, g_logits, g_scores
+        )
+        g_weight = products * attention_projection.unsqueeze(1)
+        g_attention_projection = (products * weight).sum(1) + signed * bias
+        return g_entries, g_weight, signed * attention_projection, g_attention_projection, g_projection, None, None
+
+
+def _sum_distinct(values: Tensor, pairs: Pairs) -> Tensor:
+    """Sum values (P,) over the occurrences of each distinct pair (D,)."""
+    return values.new_zeros(len(pairs.left)).index_add_(0, pairs.distinct, values)
+
+
+class _Chunks:
+    """The distinct pairs, a chunk at a time, in buffers that all chunks share."""
+
+    def __init__(self, entries: Tensor, keep: Tensor | None, t: int, settings: _Settings) -> None:
+        self.entries, self.keep, self.pairs, self.dtype = entries, keep, settings.pairs, settings.dtype
+        k = entries.shape[1]
+        self.size = max(1, min(settings.chunk_elements // max(k, t), len(self.pairs.left)))
+        self.left, self.right, self.product, self.spare = (entries.new_empty(self.size, k) for _ in range(4))
+        self.hidden = entries.new_empty(self.size, t, dtype=self.dtype)
+        if keep is not None:
+            self.rows = self.pairs.rows[self.pairs.order]  # (P,)
+
+    def __iter__(self) -> Iterator[slice]:
+        n = len(self.pairs.left)
+        return (slice(start, min(start + self.size, n)) for start in range(0, n, self.size))
+
+    def load(self, chunk: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Return both entries and their product e, (c, k) each."""
+        c = chunk.stop - chunk.start
+        left, right, product = self.left[:c], self.right[:c], self.product[:c]
+        torch.index_select(self.entries, 0, self.pairs.left[chunk], out=left)
+        torch.index_select(self.entries, 0, self.pairs.right[chunk], out=right)
+        return left, right, torch.mul(left, right, out=product)
+
+    def occurrences(self, chunk: slice) -> tuple[Tensor, slice, Tensor]:
+        """Return the rows of the chunk's pairs, where these are in ``pairs.order``, and where each pair's start."""
+        starts = self.pairs.starts[chunk.start : chunk.stop + 1]
+        where = slice(int(starts[0]), int(starts[-1]))
+        return self.rows[where], where, starts - starts[0]
+
+
+def _network(
+    chunks: _Chunks, weight: Tensor, bias: Tensor, attention_projection: Tensor, projection: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the logits (D,), the scores, (D,) or with dropout (P,) by distinct pair, and the signs (D, t)."""
+    pairs, keep, n = chunks.pairs, chunks.keep, len(chunks.pairs.left)
+    logits = weight.new_empty(n)
+    scores = weight.new_empty(n if keep is None else len(pairs.order))
+    signs = torch.empty(n, len(weight), dtype=torch.bool, device=weight.device)
+    weight_T, bias = weight.to(chunks.dtype).T, bias.to(chunks.dtype)
+    for chunk in chunks:
+        _, _, product = chunks.load(chunk)
+        hidden = chunks.hidden[: len(product)]
+        torch.addmm(bias, product.to(chunks.dtype), weight_T, out=hidden).relu_()  # (c, t)
+        signs[chunk] = hidden
+        torch.mv(hidden.to(attention_projection.dtype), attention_projection, out=logits[chunk])
+        if keep is None:
+            torch.mv(product, projection, out=scores[chunk])
+        else:
+            rows, where, starts = chunks.occurrences(chunk)
+            scores[where] = _dot_each(product.mul_(projection), keep, rows, starts)
+    return logits, scores, signs
+
+
+def _network_backward(
+    chunks: _Chunks, scaled: Tensor, projection: Tensor, signs: Tensor, g_logits: Tensor, g_scores: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradient of the entries (M, k), S (t, k), sum(g m) (t,) and the gradient of p (k,)."""
+    pairs, keep, dtype = chunks.pairs, chunks.keep, chunks.dtype
+    g_entries, S = torch.zeros_like(chunks.entries), torch.zeros_like(scaled)
+    signed, g_projection = scaled.new_zeros(len(scaled)), torch.zeros_like(projection)
+    low = scaled.to(dtype)
+    masked = scaled.new_empty(chunks.size, len(scaled))
+    for chunk in chunks:
+        left, right, product = chunks.load(chunk)
+        g_product = chunks.spare[: len(product)]  # (c, k)
+        if keep is None:
+            g_projection += g_scores[chunk] @ product
+            torch.outer(g_scores[chunk], projection, out=g_product)
+        else:
+            rows, where, starts = chunks.occurrences(chunk)
+            kept = embedding_bag(
+                rows, keep, starts, mode="sum", per_sample_weights=g_scores[where], include_last_offset=True
+            )  # (c, k)
+            g_projection += torch.mul(product, kept, out=g_product).sum(0)
+            torch.mul(kept, projection, out=g_product)
+        gm = masked[: len(product)].copy_(signs[chunk]).mul_(g_logits[chunk].unsqueeze(1))  # (c, t)
+        signed += gm.sum(0)
+        _add_product(S, gm.to(dtype).T, product.to(dtype))
+        _add_product(g_product, gm.to(dtype), low)
+        g_entries.index_add_(0, pairs.left[chunk], right.mul_(g_product))
+        g_entries.index_add_(0, pairs.right[chunk], left.mul_(g_product))
+    return g_entries, S, signed, g_projection
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add a matrix product, of a lower precision maybe, to the total."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right
+
+
+def _dot_each(vectors: Tensor, table: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
+    """Return ``vectors[d] . table[row]`` for each row that pair d occurs in: (c, k), (B, k) -> (occurrences,)."""
+    pair = functional.row_of_entry(starts)
+    # What embedding_bag does for the gradient of its per-sample weights; no public function is as fast.
+    product: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(  # noqa: SLF001
+        vectors, table, rows, starts[:-1], pair, 0
+    )
+    return product

@@ -1,0 +1,110 @@
+"""The fast interaction term against the plain one."""
+
+import numpy as np
+import pytest
+import torch
+
+from skafm.nn import functional, pairs
+
+LENGTHS = {
+    "uniform": [10] * 50,
+    "ragged": [0, 1, 5, 2, 30, 0, 3, 1, 12, 7, 40, 0],
+    "without a pair": [0, 1, 1, 0],
+    "no row": [],
+    "one row": [3],
+}
+VALUES = {
+    "one-hot": lambda _rng, n: np.ones(n),
+    "few levels": lambda rng, n: rng.choice([-1.0, 0.5, 1.0], n),
+    "real-valued": lambda rng, n: rng.normal(size=n),
+}
+
+
+def draw_batch(lengths, values, n_features=45, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = [np.sort(rng.permutation(n_features)[:length]) for length in lengths]
+    indices = np.concatenate([*rows, []]).astype(np.int64)
+    offsets = np.r_[0, np.cumsum(lengths, dtype=np.int64)]
+    return torch.from_numpy(indices), torch.from_numpy(values(rng, len(indices))), torch.from_numpy(offsets)
+
+
+def draw_parameters(k=7, t=5, n_features=45, dtype=torch.float64):
+    rng = np.random.default_rng(1)
+    shapes = [(n_features, k), (t, k), (t,), (t,), (k,)]
+    return [torch.tensor(0.7 * rng.normal(size=shape), dtype=dtype, requires_grad=True) for shape in shapes]
+
+
+def value_and_gradients(function, parameters, batch, keep, **options):
+    value = function(*parameters, *batch, keep, **options)
+    weight = torch.linspace(-1, 2, len(value), dtype=value.dtype)
+    return value.detach(), *torch.autograd.grad((value * weight).sum(), parameters)
+
+
+def mask(lengths, k, dtype=torch.float64):
+    return functional.dropout_mask(
+        (len(lengths), k), 0.3, torch.Generator().manual_seed(0), torch.empty(0, dtype=dtype)
+    )
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+@pytest.mark.parametrize("dropout", [False, True], ids=["", "dropout"])
+@pytest.mark.parametrize("chunk_elements", [1, 100, None])
+def test_equals_the_plain_version(lengths, values, dropout, chunk_elements):
+    batch, parameters = draw_batch(lengths, values), draw_parameters()
+    keep = mask(lengths, 7) if dropout else None
+    plain = value_and_gradients(functional.attentional_interaction, parameters, batch, keep)
+    fast = value_and_gradients(pairs.attentional_interaction, parameters, batch, keep, chunk_elements=chunk_elements)
+    for expected, actual in zip(plain, fast, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_plain_version_passes_gradcheck_with_dropout():
+    lengths = [0, 1, 4, 3]
+    batch, parameters = draw_batch(lengths, VALUES["real-valued"], 9), draw_parameters(3, 4, 9)
+    keep = mask(lengths, 3)
+    assert torch.autograd.gradcheck(lambda *p: functional.attentional_interaction(*p, *batch, keep), parameters)
+
+
+def test_unsorted_entries_are_no_matter():
+    indices, values, offsets = draw_batch([6, 6], VALUES["real-valued"])
+    turned = torch.tensor([5, 3, 0, 1, 2, 4, 7, 6, 11, 10, 8, 9])
+    parameters = draw_parameters()
+    expected = pairs.attentional_interaction(*parameters, indices, values, offsets)
+    actual = pairs.attentional_interaction(*parameters, indices[turned], values[turned], offsets)
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dropout", [False, True], ids=["", "dropout"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(None, 1e-5), (torch.bfloat16, 0.05)])
+def test_float32_is_close_and_the_same_bits_again(dropout, dtype, tolerance):
+    lengths = [10] * 300
+    indices, values, offsets = draw_batch(lengths, VALUES["one-hot"])
+    batch, parameters = (indices, values.float(), offsets), draw_parameters(64, 64, dtype=torch.float32)
+    keep = mask(lengths, 64, torch.float32) if dropout else None
+    plain = value_and_gradients(functional.attentional_interaction, parameters, batch, keep)
+    once, again = (
+        value_and_gradients(pairs.attentional_interaction, parameters, batch, keep, matmul_dtype=dtype)
+        for _ in range(2)
+    )
+    for expected, first, second in zip(plain, once, again, strict=True):
+        assert torch.equal(first, second)
+        assert (first - expected).norm() <= tolerance * expected.norm()
+
+
+def test_a_row_does_not_depend_on_its_company():
+    indices, values, offsets = draw_batch([4, 9, 0, 13, 6] * 20, VALUES["real-valued"])
+    parameters = draw_parameters()
+    whole = pairs.attentional_interaction(*parameters, indices, values, offsets)
+    for row in range(len(offsets) - 1):
+        entries = slice(int(offsets[row]), int(offsets[row + 1]))
+        alone = torch.tensor([0, entries.stop - entries.start])
+        term = pairs.attentional_interaction(*parameters, indices[entries], values[entries], alone)
+        torch.testing.assert_close(term[0], whole[row], rtol=1e-12, atol=1e-12)
+
+
+def test_each_distinct_pair_is_worked_once():
+    indices, _, offsets = draw_batch([3] * 1000, VALUES["one-hot"], n_features=4)
+    found = pairs._find_pairs(indices, offsets, 4)
+    assert len(found.distinct) == 3000
+    assert len(found.left) == 6
