@@ -38,7 +38,9 @@ def localize(batch: Batch) -> tuple[Tensor, Batch]:
     indices = torch.empty_like(numbers).index_copy_(0, order, numbers)  # (N,)
     rows = torch.arange(len(batch.offsets) - 1, device=order.device).repeat_interleave(batch.offsets.diff())  # (N,)
     starts = pad(counts.cumsum(0), (1, 0))  # (U + 1,)
-    return features.long(), Batch(indices, batch.values, batch.offsets, (rows[order], batch.values[order], starts))
+    return features.long(), Batch(
+        indices, batch.values, batch.offsets, (rows.index_select(0, order), batch.values.index_select(0, order), starts)
+    )
 
 
 class Rows:
@@ -89,11 +91,12 @@ class Rows:
 
     def take(self, rows: Tensor) -> Batch:
         """Return the given rows (B,), copied together."""
-        starts = self.indptr[rows].long()  # (B,)
         if self.length is not None:
-            at = starts.unsqueeze(1) + torch.arange(self.length, device=rows.device)  # (B, length)
-            offsets = torch.arange(0, at.numel() + 1, self.length, device=rows.device)  # (B + 1,)
-            return Batch(self.indices[at].flatten(), self.values[at].flatten(), offsets)
+            indices = self.indices.view(-1, self.length).index_select(0, rows)  # (B, length)
+            values = self.values.view(-1, self.length).index_select(0, rows)
+            offsets = torch.arange(0, indices.numel() + 1, self.length, device=rows.device)  # (B + 1,)
+            return Batch(indices.flatten(), values.flatten(), offsets)
+        starts = self.indptr[rows].long()  # (B,)
         lengths = self.indptr[rows + 1].long() - starts  # (B,)
         offsets = pad(lengths.cumsum(0), (1, 0))  # (B + 1,)
         shift = (starts - offsets[:-1]).repeat_interleave(lengths)  # (N,)

@@ -73,7 +73,7 @@ class Adagrad(Optimizer):
     def _direction(self, gradient: Tensor, *states: Tensor) -> Tensor:
         (accumulator,) = states
         accumulator.addcmul_(gradient, gradient)
-        return gradient / accumulator.sqrt()
+        return accumulator.rsqrt().mul_(gradient)
 
 
 class Adam(Optimizer):

@@ -146,7 +146,7 @@ def _epoch(
 def _step(module: Module, examples: Examples, chosen: Tensor, objective: Objective, optimizer: Optimizer) -> Tensor:
     """Take one step on the chosen rows (B,) and return the objective there (a scalar)."""
     batch = examples.rows.take(chosen)
-    target, weight = examples.target[chosen], examples.weight[chosen]
+    target, weight = examples.target.index_select(0, chosen), examples.weight.index_select(0, chosen)
     # The model sees the batch's own U features alone, so that nothing in a step has the size of the table.
     features, batch = localize(batch)  # (U,)
     parameters = {

@@ -4,7 +4,7 @@ import torch
 from conftest import ragged_matrix
 from scipy import sparse
 
-from skafm._batch import Rows
+from skafm._batch import Batch, Rows, localize
 
 CPU = torch.device("cpu")
 
@@ -41,3 +41,23 @@ def test_duplicates_are_summed_and_zeros_dropped():
     assert rows.indices.tolist() == [2]
     assert rows.values.tolist() == [3.0]
     assert rows.indptr.tolist() == [0, 1, 1]
+
+
+def test_take_of_equally_long_rows():
+    X = sparse.csr_array(np.eye(7)[np.arange(20) % 7] + np.eye(7)[np.arange(20) % 5])
+    X = X[np.diff(X.indptr) == 2]
+    rows = Rows.from_scipy(X, CPU)
+    assert rows.length == 2
+    chosen = torch.tensor([5, 0, 5, 3])
+    assert np.array_equal(dense(rows.take(chosen), 7), X.toarray()[chosen])
+
+
+def test_localize_renumbers_the_features():
+    X = ragged_matrix(25)
+    X[:, [2, 5]] = 0
+    batch = Rows.from_scipy(X, CPU).slice(0, 25)
+    features, local = localize(batch)
+    assert features.tolist() == [0, 1, 3, 4, 6, 7, 8]
+    assert torch.equal(features[local.indices], batch.indices.long())
+    rows, values, starts = local.columns
+    assert np.array_equal(dense(Batch(rows, values, starts), 25), X.T[features])

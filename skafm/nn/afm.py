@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from skafm.nn import functional
-from skafm.nn.functional import Columns
+from skafm.nn.entries import Columns
 from skafm.nn.linear import SparseLinear
 from skafm.nn.pairs import attentional_interaction
 

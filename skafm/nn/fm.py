@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from skafm.nn import functional
-from skafm.nn.functional import Columns
+from skafm.nn import entries, functional
+from skafm.nn.entries import Columns
 from skafm.nn.linear import SparseLinear
 
 
@@ -49,13 +49,14 @@ class FM(nn.Module):
 
     def forward(self, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None = None) -> Tensor:
         """Return the raw score (B,) of each row."""
-        pooled = functional.bi_interaction(self.factors, indices, values, offsets, columns)  # (B, k)
+        keep = None
         if self.training and self.dropout > 0:
             # DIFF: the paper drops neurons of the pair-wise layer; like its authors' code we drop them after pooling,
             # where a mask costs k numbers a row instead of k for each pair.
-            pooled = pooled * functional.dropout_mask(pooled.shape, self.dropout, self.generator, pooled)
+            shape = (len(offsets) - 1, self.factors.shape[1])
+            keep = functional.dropout_mask(shape, self.dropout, self.generator, self.factors)
         linear: Tensor = self.linear(indices, values, offsets, columns)
-        return linear + pooled.sum(1)
+        return linear + entries.interaction(self.factors, indices, values, offsets, columns, keep)
 
     @torch.no_grad()
     def rescale_(self, shift: float, scale: float) -> None:

@@ -1,23 +1,18 @@
-"""The formulas of factorization machines, as pure functions of ragged rows.
+"""The formulas of factorization machines, as pure functions of ragged rows, plainly.
 
 A batch of B rows is three tensors, as in :func:`torch.nn.functional.embedding_bag`: ``indices`` (N,), the feature of
 each non-zero entry; ``values`` (N,), its value x_i; ``offsets`` (B + 1,), row r being the entries
-``offsets[r]:offsets[r + 1]``. Within a row the features are distinct. That is a CSR matrix; its CSC form, ``columns``,
-is what gradients are summed along, and is found when needed where it is not given.
+``offsets[r]:offsets[r + 1]``. Within a row the features are distinct.
 
-Letters in shapes: B rows, N entries, P pairs, k factors, t attention size.
+Letters in shapes: B rows, N entries, P pairs, k factors, t attention size. The models train on the same formulas made
+fast, :mod:`skafm.nn.entries` and :mod:`skafm.nn.pairs`, which the tests hold against these.
 """
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
-
-Columns = tuple[Tensor, Tensor, Tensor]
-"""The entries of a batch, feature after feature: their rows (N,), their values (N,) and ``starts`` (n_features + 1,),
-the entries of feature i being ``starts[i]:starts[i + 1]``."""
 
 
 def row_of_entry(offsets: Tensor) -> Tensor:
@@ -25,61 +20,23 @@ def row_of_entry(offsets: Tensor) -> Tensor:
     return torch.arange(len(offsets) - 1, device=offsets.device).repeat_interleave(offsets.diff())
 
 
-def columns_of(indices: Tensor, values: Tensor, offsets: Tensor, n_features: int) -> Columns:
-    """Sort the entries of a batch by feature."""
-    order = indices.argsort(stable=True)  # (N,)
-    counts = torch.bincount(indices, minlength=n_features)  # (n_features,)
-    return row_of_entry(offsets)[order], values[order], pad(counts.cumsum(0), (1, 0))
-
-
-def _bags(table: Tensor, indices: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
-    return embedding_bag(indices, table, offsets, mode="sum", per_sample_weights=values, include_last_offset=True)
-
-
-class _SumEntries(torch.autograd.Function):
-    """The product of the batch, a sparse (B, n_features) matrix, and a table (n_features, k).
-
-    The gradient of the table is the product with the transposed batch. embedding_bag's own backward takes twenty times
-    as long as its forward.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, table: Tensor, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None
-    ) -> Tensor:
-        ctx.n_features = len(table)
-        ctx.save_for_backward(indices, values, offsets)
-        ctx.columns = columns
-        return _bags(table, indices, values, offsets)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
-        indices, values, offsets = ctx.saved_tensors
-        columns = ctx.columns or columns_of(indices, values, offsets, ctx.n_features)
-        return _bags(gradients[0].contiguous(), *columns), None, None, None, None
-
-
-def sum_entries(
-    table: Tensor, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None = None
-) -> Tensor:
-    """Return ``sum_i table_i x_i`` of each row; differentiable in the table alone.
+def sum_entries(table: Tensor, indices: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
+    """Return ``sum_i table_i x_i`` of each row: the product of the batch, as a sparse matrix, and a table.
 
     Parameters
     ----------
     table : Tensor of shape (n_features, k)
     indices, values, offsets : Tensor
         The batch, see the module's docstring.
-    columns : Columns, optional
 
     Returns
     -------
     Tensor of shape (B, k)
     """
-    result: Tensor = _SumEntries.apply(table, indices, values, offsets, columns)  # type: ignore[no-untyped-call]
-    return result
+    return embedding_bag(indices, table, offsets, mode="sum", per_sample_weights=values, include_last_offset=True)
 
 
-def linear(weight: Tensor, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None = None) -> Tensor:
+def linear(weight: Tensor, indices: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
     """Return ``sum_i w_i x_i`` of each row (the linear part of Eq. 1).
 
     Parameters
@@ -87,18 +44,15 @@ def linear(weight: Tensor, indices: Tensor, values: Tensor, offsets: Tensor, col
     weight : Tensor of shape (n_features,)
     indices, values, offsets : Tensor
         The batch, see the module's docstring.
-    columns : Columns, optional
 
     Returns
     -------
     Tensor of shape (B,)
     """
-    return sum_entries(weight.unsqueeze(1), indices, values, offsets, columns).squeeze(1)
+    return sum_entries(weight.unsqueeze(1), indices, values, offsets).squeeze(1)
 
 
-def bi_interaction(
-    factors: Tensor, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None = None
-) -> Tensor:
+def bi_interaction(factors: Tensor, indices: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
     """Return ``sum_{i<j} (v_i * v_j) x_i x_j`` of each row, in time linear in the entries.
 
     Rendle (2010), Lemma 3.1: ``1/2 [(sum_i v_i x_i)^2 - sum_i (v_i x_i)^2]``, factor by factor. Its sum over the
@@ -109,15 +63,13 @@ def bi_interaction(
     factors : Tensor of shape (n_features, k)
     indices, values, offsets : Tensor
         The batch, see the module's docstring.
-    columns : Columns, optional
 
     Returns
     -------
     Tensor of shape (B, k)
     """
-    total = sum_entries(factors, indices, values, offsets, columns)  # (B, k)
-    squared = None if columns is None else (columns[0], columns[1].square(), columns[2])
-    squares = sum_entries(factors.square(), indices, values.square(), offsets, squared)  # (B, k)
+    total = sum_entries(factors, indices, values, offsets)  # (B, k)
+    squares = sum_entries(factors.square(), indices, values.square(), offsets)  # (B, k)
     return (total.square() - squares) / 2
 
 
@@ -200,7 +152,7 @@ def pool(interactions: Tensor, attention: Tensor, pair_offsets: Tensor) -> Tenso
         Zero for a row without a pair.
     """
     every = torch.arange(len(interactions), device=interactions.device)
-    return _bags(interactions, every, attention, pair_offsets)
+    return sum_entries(interactions, every, attention, pair_offsets)
 
 
 def attentional_interaction(

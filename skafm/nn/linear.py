@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from skafm.nn import functional
-from skafm.nn.functional import Columns
+from skafm.nn import entries
+from skafm.nn.entries import Columns
 
 
 class SparseLinear(nn.Module):
@@ -26,7 +26,7 @@ class SparseLinear(nn.Module):
 
     def forward(self, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None = None) -> Tensor:
         """Return the raw score (B,) of each row."""
-        return self.intercept + functional.linear(self.weight, indices, values, offsets, columns)
+        return self.intercept + entries.linear(self.weight, indices, values, offsets, columns)
 
     @torch.no_grad()
     def rescale_(self, shift: float, scale: float) -> None:

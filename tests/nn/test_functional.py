@@ -143,16 +143,3 @@ def test_dropout_mask_draws_are_independent():
     mask = functional.dropout_mask((1000, 16), 0.5, torch.Generator().manual_seed(0), torch.empty(0)) - 1
     correlation = mask.T @ mask / 1000 - torch.eye(16)  # of standard deviation 0.03
     assert correlation.abs().max() < 0.2
-
-
-def test_sum_entries_gradient_does_not_need_columns(batch):
-    _, csr = batch
-    table = parameters()[0]
-    columns = functional.columns_of(*csr, 9)
-    weight = torch.linspace(-1, 1, 60, dtype=torch.float64).reshape(20, 3)
-    given, found = (
-        torch.autograd.grad((functional.sum_entries(table, *csr, c) * weight).sum(), table)[0] for c in (columns, None)
-    )
-    dense = torch.from_numpy(batch[0]).T @ weight
-    np.testing.assert_allclose(given, dense, rtol=1e-12)
-    np.testing.assert_allclose(found, dense, rtol=1e-12)
