@@ -7,6 +7,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from sklearn import get_config
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -18,7 +19,7 @@ from skafm._losses import squared_error
 from skafm._optim import SOLVERS
 from skafm._train import Examples, Objective, Plan, predict, train
 
-_ROWS_AT_ONCE = 4096  # of a prediction
+_ROWS_AT_ONCE = 2**15  # of a prediction
 
 PARAMETERS = {
     "n_factors": [Interval(Integral, 1, None, closed="left")],
@@ -122,6 +123,7 @@ class FactorizationMachine(BaseEstimator, ABC):
             max_iter=self.max_iter,
             tol=self.tol,
             n_iter_no_change=self.n_iter_no_change,
+            memory=_working_memory(),
         )
         parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
         penalties = {name: getattr(self, self._penalties[name]) for name in parameters if name in self._penalties}
@@ -151,7 +153,8 @@ class FactorizationMachine(BaseEstimator, ABC):
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=self.factors_.dtype, reset=False)
         device = _find_device(self.device)
-        return predict(self._restore(device), Rows.from_scipy(X, device), _ROWS_AT_ONCE).numpy(force=True)
+        rows = Rows.from_scipy(X, device)
+        return predict(self._restore(device), rows, _ROWS_AT_ONCE, _working_memory()).numpy(force=True)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -204,6 +207,11 @@ def _find_device(device):
 def _auto_batch_size(n_samples):
     """Return the rows of a batch: 128 steps an epoch, within the sizes that learn well and are fast."""
     return min(max(n_samples // 128, 128), 1024)
+
+
+def _working_memory():
+    """Return scikit-learn's ``working_memory`` in bytes."""
+    return get_config()["working_memory"] * 2**20
 
 
 def _print_epoch(epoch, loss):

@@ -1,6 +1,7 @@
 """A CSR matrix on the device, handed out as ragged batches."""
 
 import warnings
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -19,11 +20,13 @@ class Batch(NamedTuple):
     """(N,) Value of each entry."""
     offsets: Tensor
     """(B + 1,) The entries of row r are ``offsets[r]:offsets[r + 1]``."""
-    columns: tuple[Tensor, Tensor, Tensor] | None = None
-    """The entries feature after feature: rows (N,), values (N,), starts (n_features + 1,)."""
 
 
-def localize(batch: Batch) -> tuple[Tensor, Batch]:
+Columns = tuple[Tensor, Tensor, Tensor]
+"""The entries of a batch feature after feature, its CSC form: rows (N,), values (N,), starts (n_features + 1,)."""
+
+
+def localize(batch: Batch) -> tuple[Tensor, Batch, Columns]:
     """Renumber the features of a batch from 0.
 
     Returns
@@ -31,16 +34,38 @@ def localize(batch: Batch) -> tuple[Tensor, Batch]:
     features : Tensor of shape (U,)
         The distinct features of the batch, ascending.
     batch : Batch
-        With ``indices`` from 0 to U - 1, and ``columns``.
+        With ``indices`` from 0 to U - 1.
+    columns : Columns
+        Of that batch.
     """
     keys, order = batch.indices.sort(stable=True)  # (N,)
     features, numbers, counts = torch.unique_consecutive(keys, return_inverse=True, return_counts=True)
     indices = torch.empty_like(numbers).index_copy_(0, order, numbers)  # (N,)
     rows = torch.arange(len(batch.offsets) - 1, device=order.device).repeat_interleave(batch.offsets.diff())  # (N,)
-    starts = pad(counts.cumsum(0), (1, 0))  # (U + 1,)
-    return features.long(), Batch(
-        indices, batch.values, batch.offsets, (rows.index_select(0, order), batch.values.index_select(0, order), starts)
-    )
+    columns = rows.index_select(0, order), batch.values.index_select(0, order), pad(counts.cumsum(0), (1, 0))
+    return features.long(), batch._replace(indices=indices), columns
+
+
+def split(batch: Batch, costs: Tensor, budget: int) -> Iterator[tuple[slice, Batch]]:
+    """Cut a batch into runs of rows whose costs (B,) sum to no more than the budget, or are of one row.
+
+    Yields
+    ------
+    rows : slice
+    piece : Batch
+        Those rows; the batch itself where it is within the budget.
+    """
+    ends = costs.cumsum(0)  # (B,)
+    if len(ends) == 0 or int(ends[-1]) <= budget:
+        yield slice(0, len(ends)), batch
+        return
+    start, spent = 0, 0
+    while start < len(ends):
+        stop = max(int(torch.searchsorted(ends, spent + budget, right=True)), start + 1)
+        entries = slice(int(batch.offsets[start]), int(batch.offsets[stop]))
+        offsets = batch.offsets[start : stop + 1] - batch.offsets[start]
+        yield slice(start, stop), Batch(batch.indices[entries], batch.values[entries], offsets)
+        start, spent = stop, int(ends[stop - 1])
 
 
 class Rows:

@@ -7,8 +7,9 @@ from typing import NamedTuple, Protocol, cast
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.functional import embedding_bag
 
-from skafm._batch import Batch, Rows, localize
+from skafm._batch import Columns, Rows, localize, split
 from skafm._optim import Optimizer
 
 
@@ -18,10 +19,11 @@ class Module(Protocol):
     per_feature: Sequence[str]
     """Names of the parameters with one row for each feature."""
 
-    def __call__(
-        self, indices: Tensor, values: Tensor, offsets: Tensor, columns: tuple[Tensor, Tensor, Tensor] | None = None
-    ) -> Tensor:
+    def __call__(self, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None = None) -> Tensor:
         """Return the raw score (B,) of each row of a batch."""
+
+    def memory(self, lengths: Tensor) -> Tensor:
+        """Return the bytes (B,) that a row of so many entries takes while it is worked, above the model's own."""
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the parameters with their names."""
@@ -66,6 +68,8 @@ class Plan(NamedTuple):
     tol: float
     n_iter_no_change: int
     """Stop when the best of so many epochs is not better than the best before them by more than ``tol``."""
+    memory: int
+    """Bytes: a batch that would take more is worked in pieces, whose gradients add up to the same step."""
 
 
 def train(
@@ -139,43 +143,78 @@ def _epoch(
     order = torch.randperm(n, generator=generator, device=device) if plan.shuffle else torch.arange(n, device=device)
     total = torch.zeros((), device=device, dtype=torch.float64)
     for chosen in order.tensor_split(-(-n // plan.batch_size)):
-        total += len(chosen) * _step(module, examples, chosen, objective, optimizer)
+        total += len(chosen) * _step(module, examples, chosen, objective, optimizer, plan.memory)
     return float(total) / n
 
 
-def _step(module: Module, examples: Examples, chosen: Tensor, objective: Objective, optimizer: Optimizer) -> Tensor:
+def _step(
+    module: Module, examples: Examples, chosen: Tensor, objective: Objective, optimizer: Optimizer, memory: int
+) -> Tensor:
     """Take one step on the chosen rows (B,) and return the objective there (a scalar)."""
-    batch = examples.rows.take(chosen)
     target, weight = examples.target.index_select(0, chosen), examples.weight.index_select(0, chosen)
     # The model sees the batch's own U features alone, so that nothing in a step has the size of the table.
-    features, batch = localize(batch)  # (U,)
+    features, batch, columns = localize(examples.rows.take(chosen))  # (U,)
     parameters = {
-        name: (parameter.index_select(0, features) if name in module.per_feature else parameter)
-        .detach()
-        .requires_grad_()
+        name: (parameter.index_select(0, features) if name in module.per_feature else parameter).detach()
         for name, parameter in module.named_parameters()
     }
-    raw = cast(Tensor, functional_call(cast(nn.Module, module), parameters, tuple(batch)))
-    value = (weight * objective.loss(raw, target)).mean()
+    leaves = [parameter.requires_grad_() for parameter in parameters.values()]
+    value = weight.new_zeros(())
+    gradients: list[Tensor] = []
+    for rows, piece in split(batch, module.memory(batch.offsets.diff()), memory):
+        given = columns if piece is batch else None
+        raw = cast(Tensor, functional_call(cast(nn.Module, module), parameters, (*piece, given)))
+        loss = weight[rows] @ objective.loss(raw, target[rows]) / len(chosen)
+        value += loss.detach()
+        parts = torch.autograd.grad(loss, leaves)
+        gradients = [a + b for a, b in zip(gradients, parts, strict=True)] if gradients else list(parts)
+    named = dict(zip(parameters, gradients, strict=True))
     if objective.penalties:
-        share = _share(batch, weight, len(features))
-        for name, penalty in objective.penalties.items():
-            norms = parameters[name].square().unsqueeze(-1).flatten(1).sum(1)
-            value = value + penalty * (share @ norms if name in module.per_feature else norms.sum())
-    gradients = torch.autograd.grad(value, list(parameters.values()))
-    optimizer.step(dict(zip(parameters, gradients, strict=True)), dict.fromkeys(module.per_feature, features))
-    return value.detach()
+        value += _penalize(named, parameters, objective, module.per_feature, _share(columns, weight))
+    optimizer.step(named, dict.fromkeys(module.per_feature, features))
+    return value
 
 
-def _share(batch: Batch, weight: Tensor, n_features: int) -> Tensor:
+def _share(columns: Columns, weight: Tensor) -> Tensor:
     """Return the weighted share (U,) of the batch's rows that have each of its features."""
-    spread = weight.repeat_interleave(batch.offsets.diff())  # (N,)
-    return weight.new_zeros(n_features).index_add_(0, batch.indices, spread) / len(weight)
+    rows, _, starts = columns
+    spread = weight.unsqueeze(1)  # (B, 1)
+    total = embedding_bag(rows, spread, starts, mode="sum", include_last_offset=True)  # (U, 1)
+    return total.squeeze(1) / len(weight)
 
 
 @torch.no_grad()
-def predict(module: Module, rows: Rows, batch_size: int) -> Tensor:
-    """Return the raw score (n_samples,) of each row, dropout off."""
+def _penalize(
+    gradients: Mapping[str, Tensor],
+    parameters: Mapping[str, Tensor],
+    objective: Objective,
+    per_feature: Sequence[str],
+    share: Tensor,
+) -> Tensor:
+    """Add the gradients of the penalties to those of the loss, and return the penalties (a scalar)."""
+    value = share.new_zeros(())
+    for name, penalty in objective.penalties.items():
+        parameter = parameters[name].unsqueeze(-1).flatten(1)  # (rows, numbers of a row)
+        gradient = gradients[name].unsqueeze(-1).flatten(1)
+        norms = torch.linalg.vector_norm(parameter, dim=1).square_()  # (rows,)
+        if name in per_feature:
+            value += penalty * (share @ norms)
+            gradient.addcmul_(share.unsqueeze(1), parameter, value=2 * penalty)
+        else:
+            value += penalty * norms.sum()
+            gradient.add_(parameter, alpha=2 * penalty)
+    return value
+
+
+@torch.no_grad()
+def predict(module: Module, rows: Rows, batch_size: int, memory: int) -> Tensor:
+    """Return the raw score (n_samples,) of each row, dropout off.
+
+    Rows are worked at most ``batch_size`` at a time, and fewer where more would take more than ``memory`` bytes.
+    """
     module.train(False)
-    starts = range(0, len(rows), batch_size)
-    return torch.cat([module(*rows.slice(start, min(start + batch_size, len(rows)))) for start in starts])
+    raw = []
+    for start in range(0, len(rows), batch_size):
+        batch = rows.slice(start, min(start + batch_size, len(rows)))
+        raw += [module(*piece) for _, piece in split(batch, module.memory(batch.offsets.diff()), memory)]
+    return torch.cat(raw)

@@ -4,7 +4,7 @@ import torch
 from conftest import ragged_matrix
 from scipy import sparse
 
-from skafm._batch import Batch, Rows, localize
+from skafm._batch import Batch, Rows, localize, split
 
 CPU = torch.device("cpu")
 
@@ -56,8 +56,25 @@ def test_localize_renumbers_the_features():
     X = ragged_matrix(25)
     X[:, [2, 5]] = 0
     batch = Rows.from_scipy(X, CPU).slice(0, 25)
-    features, local = localize(batch)
+    features, local, (rows, values, starts) = localize(batch)
     assert features.tolist() == [0, 1, 3, 4, 6, 7, 8]
     assert torch.equal(features[local.indices], batch.indices.long())
-    rows, values, starts = local.columns
     assert np.array_equal(dense(Batch(rows, values, starts), 25), X.T[features])
+
+
+@pytest.mark.parametrize("budget", [1, 10, 25, 1000])
+def test_split_keeps_to_the_budget_and_loses_no_row(budget):
+    X = ragged_matrix(25)
+    batch = Rows.from_scipy(X, CPU).slice(0, 25)
+    costs = batch.offsets.diff() + 1
+    pieces = list(split(batch, costs, budget))
+    assert all(int(costs[rows].sum()) <= budget or rows.stop - rows.start == 1 for rows, _ in pieces)
+    assert [rows.start for rows, _ in pieces[1:]] == [rows.stop for rows, _ in pieces[:-1]]
+    assert np.array_equal(np.vstack([dense(piece, 9) for _, piece in pieces]), X)
+
+
+def test_split_returns_a_batch_within_the_budget_itself():
+    batch = Rows.from_scipy(ragged_matrix(25), CPU).slice(0, 25)
+    ((rows, piece),) = split(batch, torch.ones(25), 25)
+    assert rows == slice(0, 25)
+    assert piece is batch

@@ -28,10 +28,10 @@ def model(make=FM, **parameters):
     return module
 
 
-def run(module, data, penalties=None, *, solver="sgd", lr=0.01, max_iter=1, batch_size=N, shuffle=False):
+def run(module, data, penalties=None, *, solver="sgd", lr=0.01, max_iter=1, batch_size=N, shuffle=False, memory=2**30):
     parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
     optimizer = SOLVERS[solver](parameters, lr)
-    plan = Plan(batch_size, shuffle, max_iter, tol=0.0, n_iter_no_change=max_iter)
+    plan = Plan(batch_size, shuffle, max_iter, tol=0.0, n_iter_no_change=max_iter, memory=memory)
     generator = torch.Generator().manual_seed(0)
     objective = Objective(squared_error, penalties or {})
     return train(module, data, objective, optimizer, plan, generator)[0]
@@ -112,11 +112,21 @@ def test_shuffle_draws_a_new_order_each_epoch(monkeypatch):
     assert orders[0] != list(range(N))
 
 
-def test_predict_does_not_depend_on_the_size_of_its_batches():
+@pytest.mark.parametrize(("make", "extra"), [(FM, {}), (AFM, {"attention_weight": 0.7})])
+@pytest.mark.parametrize("memory", [1, 5000])
+def test_pieces_of_a_batch_make_the_same_step(make, extra, memory):
+    whole, pieces = model(make), model(make)
+    losses = run(whole, examples(), PENALTIES | extra)
+    assert run(pieces, examples(), PENALTIES | extra, memory=memory) == pytest.approx(losses, rel=1e-10)
+    for expected, actual in zip(whole.parameters(), pieces.parameters(), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("batch_size", "memory"), [(7, 2**30), (N, 1), (N, 5000)])
+def test_predict_does_not_depend_on_the_size_of_its_batches(batch_size, memory):
     module, data = model(AFM, dropout=0.5), examples()
-    whole = predict(module.train(), data.rows, N)
-    np.testing.assert_allclose(predict(module, data.rows, 7), whole, rtol=1e-12)
-    np.testing.assert_allclose(whole, module.eval()(*data.rows.slice(0, N)).detach(), rtol=1e-12)
+    whole = module.eval()(*data.rows.slice(0, N)).detach()
+    np.testing.assert_allclose(predict(module.train(), data.rows, batch_size, memory), whole, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

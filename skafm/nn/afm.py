@@ -73,6 +73,13 @@ class AFM(nn.Module):
         linear: Tensor = self.linear(indices, values, offsets, columns)
         return linear + interaction
 
+    def memory(self, lengths: Tensor) -> Tensor:
+        """Return the bytes (B,) that a row of so many entries takes while it is worked, above the model's own."""
+        # Each pair: at most 16 integers of its place among rows and distinct pairs, its numbers, and t signs.
+        pairs = lengths.long() * (lengths.long() - 1) // 2
+        row = 4 * self.factors.element_size() * self.factors.shape[1]
+        return (160 + len(self.attention_bias)) * pairs + 64 * lengths.long() + row
+
     @torch.no_grad()
     def rescale_(self, shift: float, scale: float) -> None:
         """Change the parameters so that the raw score becomes ``shift + scale * raw``."""

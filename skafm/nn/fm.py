@@ -58,6 +58,11 @@ class FM(nn.Module):
         linear: Tensor = self.linear(indices, values, offsets, columns)
         return linear + entries.interaction(self.factors, indices, values, offsets, columns, keep)
 
+    def memory(self, lengths: Tensor) -> Tensor:
+        """Return the bytes (B,) that a row of so many entries takes while it is worked, above the model's own."""
+        # Each entry: index, value, row and order, twice. Each row: the pooled factors, their gradient and mask.
+        return 64 * lengths.long() + 4 * self.factors.element_size() * self.factors.shape[1]
+
     @torch.no_grad()
     def rescale_(self, shift: float, scale: float) -> None:
         """Change the parameters so that the raw score becomes ``shift + scale * raw``."""
