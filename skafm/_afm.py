@@ -2,10 +2,15 @@
 
 from numbers import Integral, Real
 
-from sklearn.utils._param_validation import Interval, StrOptions
+import torch
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from skafm._base import PARAMETERS, FactorizationMachine, Regression
 from skafm.nn import AFM, FM
+
+FM_ATTRIBUTES = {"linear.intercept": "intercept_", "linear.weight": "coef_", "factors": "factors_"}
+"""Parameters that a module has in common with that of a fitted factorization machine -> the latter's attributes."""
 
 
 class AFMRegressor(Regression, FactorizationMachine):
@@ -39,9 +44,10 @@ class AFMRegressor(Regression, FactorizationMachine):
     l2_attention : float, default=0.0
         Penalty on W, the paper's lambda: ``lambda / (n * var(y))`` for the lambda of its Eq. 8, a sum over n rows;
         ``lambda / (B * var(y))`` for that of its authors' code, which adds it to each batch of B rows.
-    init : {"random", "fm"}, default="random"
-        Start of w0, w and V: random, or a factorization machine trained first on the same rows with the same
-        parameters, as in the paper.
+    init : {"random", "fm"} or a fitted FMRegressor, default="random"
+        Start of w0, w and V: random; a factorization machine trained first on the same rows with the same parameters,
+        as in the paper; or one at hand, with as many features and factors. ``clone`` and so a grid search would unfit
+        it: wrap it in ``sklearn.frozen.FrozenEstimator`` there.
     solver : {"adagrad", "adam", "sgd"}, default="adagrad"
         Adagrad is the choice of Xiao et al.; plain SGD that of libFM. All touch only the features of a batch.
     learning_rate : float, default=0.05
@@ -80,8 +86,8 @@ class AFMRegressor(Regression, FactorizationMachine):
     attention_projection_ : ndarray of shape (attention_size,)
         h. Zero would be uniform attention, from which training starts.
     projection_ : ndarray of shape (n_factors,)
-        p, in the units of y. Training starts from the typical number of pairs of a row, so that uniform attention, a
-        mean over the pairs, starts as the sum of a factorization machine.
+        p, in the units of y. From a random ``init`` training starts at the typical number of pairs of a row, so that
+        uniform attention, a mean over the pairs, starts as the sum of a factorization machine; otherwise at 1.
     n_iter_ : int
         Epochs trained.
     loss_curve_ : list of float
@@ -114,9 +120,7 @@ class AFMRegressor(Regression, FactorizationMachine):
     """
 
     _attributes = {
-        "linear.intercept": "intercept_",
-        "linear.weight": "coef_",
-        "factors": "factors_",
+        **FM_ATTRIBUTES,
         "attention_weight": "attention_coef_",
         "attention_bias": "attention_intercept_",
         "attention_projection": "attention_projection_",
@@ -128,7 +132,7 @@ class AFMRegressor(Regression, FactorizationMachine):
         **PARAMETERS,
         "attention_size": [Interval(Integral, 1, None, closed="left")],
         "l2_attention": [Interval(Real, 0, None, closed="left")],
-        "init": [StrOptions({"random", "fm"})],
+        "init": [StrOptions({"random", "fm"}), HasMethods(["fit", "predict"])],
     }
 
     def __init__(
@@ -176,14 +180,31 @@ class AFMRegressor(Regression, FactorizationMachine):
     def _rebuild(self, **factory):
         return AFM(*self.factors_.shape, *self.attention_intercept_.shape, **factory)
 
-    def _start(self, module, examples, generator):
-        module.projection.detach().fill_(_typical_pairs(examples))
+    def _start(self, module, examples, generator, shift, scale):
+        if self.init == "random":
+            # DIFF: the paper starts from p = 1, which makes the interactions of random vectors P times too small.
+            module.projection.detach().fill_(_typical_pairs(examples))
+            return
+        device, dtype = module.factors.device, module.factors.dtype
+        fm = FM(*module.factors.shape, dropout=self.dropout, generator=generator, device=device, dtype=dtype)
         if self.init == "fm":
-            tensors = {"device": module.factors.device, "dtype": module.factors.dtype}
-            fm = FM(*module.factors.shape, dropout=self.dropout, generator=generator, **tensors)
             self._fit_module(fm, examples, generator)
-            module.linear.load_state_dict(fm.linear.state_dict())
-            module.factors.detach().copy_(fm.factors)
+        else:
+            fm.load_state_dict(self._fm_state(module))
+            fm.rescale_(-shift / scale, 1 / scale)  # from the units of y to those of training
+        module.linear.load_state_dict(fm.linear.state_dict())
+        module.factors.detach().copy_(fm.factors)
+
+    def _fm_state(self, module):
+        """Return the parameters of ``init``, a fitted factorization machine."""
+        check_is_fitted(self.init)
+        expected, came = tuple(module.factors.shape), getattr(getattr(self.init, "factors_", None), "shape", None)
+        if came != expected:
+            raise ValueError(
+                f"init must be a factorization machine with factors_ of shape (n_features, n_factors) = {expected}, "
+                f"but {self.init} has {came}: fit it on the same columns and with the same n_factors."
+            )
+        return {name: torch.as_tensor(getattr(self.init, attribute)) for name, attribute in FM_ATTRIBUTES.items()}
 
 
 def _typical_pairs(examples):
@@ -192,7 +213,7 @@ def _typical_pairs(examples):
     With uniform attention a row of P pairs starts at p / P times the sum S of its pairs' terms, the FM's. Independent
     terms of mean zero give S a variance that grows as P, and this p then makes the mean of (p S / P - S)^2 smallest.
     """
-    lengths = examples.rows.indptr.diff()
+    lengths = examples.rows.indptr.diff().double()
     n_pairs = lengths * (lengths - 1) / 2  # (n_samples,)
     paired = n_pairs > 0
     if not paired.any():

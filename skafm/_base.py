@@ -63,7 +63,7 @@ class FactorizationMachine(BaseEstimator, ABC):
         """Return a module of the fitted sizes."""
 
     @abstractmethod
-    def _start(self, module, examples, generator):
+    def _start(self, module, examples, generator, shift, scale):
         """Lead the module from its random start to where training begins."""
 
     @abstractmethod
@@ -108,7 +108,7 @@ class FactorizationMachine(BaseEstimator, ABC):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         generator = torch.Generator(device).manual_seed(seed)
         module = self._build(self.n_features_in_, generator=generator, device=device, dtype=rows.values.dtype)
-        self._start(module, examples, generator)
+        self._start(module, examples, generator, shift, scale)
         self._fit_module(module, examples, generator)
         module.rescale_(shift, scale)
         self._store(module)

@@ -138,5 +138,5 @@ class FMRegressor(Regression, FactorizationMachine):
     def _rebuild(self, **factory):
         return FM(*self.factors_.shape, **factory)
 
-    def _start(self, module, examples, generator):
+    def _start(self, module, examples, generator, shift, scale):
         """Leave the random start as it is."""

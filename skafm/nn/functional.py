@@ -87,7 +87,7 @@ def pairs(offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     pair_offsets : Tensor of shape (B + 1,)
         The pairs of row r are ``pair_offsets[r]:pair_offsets[r + 1]``.
     """
-    lengths = offsets.diff()  # (B,)
+    lengths = offsets.diff().long()  # (B,)
     entries = torch.arange(int(lengths.sum()), device=offsets.device)  # (N,)
     partners = offsets[1:].repeat_interleave(lengths) - entries - 1  # (N,) later entries of the same row
     first = partners.cumsum(0) - partners  # (N,) an entry's first pair

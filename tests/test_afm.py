@@ -1,0 +1,71 @@
+"""Where an AFM starts from."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+
+from skafm import AFMRegressor, FMRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+NO_STEP = {"max_iter": 1, "learning_rate": 1e-12, "random_state": 0, "n_factors": 3}
+
+
+@pytest.fixture
+def one_hot():
+    """Rows of three entries, three pairs each."""
+    rng = np.random.default_rng(0)
+    X = np.hstack([np.eye(4)[rng.integers(0, 4, 200)] for _ in range(3)])
+    y = 100 + 20 * ((X[:, 0] == X[:, 4]) + X[:, 8]) + rng.normal(size=200)
+    return X, y
+
+
+def test_projection_starts_at_the_number_of_pairs(one_hot):
+    model = AFMRegressor(**NO_STEP).fit(*one_hot)
+    np.testing.assert_allclose(model.projection_ / one_hot[1].std(), 3, rtol=1e-6)
+
+
+def test_projection_of_ragged_rows_starts_at_the_weighted_harmonic_mean():
+    X = np.tril(np.ones((4, 4)))  # rows of 0, 1, 3 and 6 pairs
+    y = np.array([1.0, -1.0, 1.0, -1.0])
+    weight = np.array([1.0, 3.0, 2.0, 1.0])
+    model = AFMRegressor(**NO_STEP).fit(X, y, sample_weight=weight)
+    sd = np.sqrt(np.average((y - np.average(y, weights=weight)) ** 2, weights=weight))
+    np.testing.assert_allclose(model.projection_ / sd, 6 / (3 / 1 + 2 / 3 + 1 / 6), rtol=1e-6)
+
+
+def test_starts_from_the_parameters_of_the_fitted_fm(one_hot):
+    X, y = one_hot
+    fm = FMRegressor(n_factors=3, random_state=0, max_iter=20).fit(X, y)
+    model = AFMRegressor(init=fm, **NO_STEP).fit(X, y)
+    assert model.intercept_ == pytest.approx(fm.intercept_, rel=1e-9)
+    np.testing.assert_allclose(model.coef_, fm.coef_, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(model.factors_ * y.std() ** 0.5, fm.factors_, rtol=1e-8)
+    np.testing.assert_allclose(model.projection_ / y.std(), 1, rtol=1e-8)
+
+
+def test_starts_as_an_fm_of_the_same_parameters(one_hot):
+    X, y = one_hot
+    trained = AFMRegressor(n_factors=3, init="fm", random_state=0, max_iter=10).fit(X, y)
+    random = AFMRegressor(n_factors=3, random_state=0, max_iter=10).fit(X, y)
+    assert trained.loss_curve_[0] < random.loss_curve_[0]
+
+
+def test_frozen_fm_survives_clone(one_hot):
+    X, y = one_hot
+    fm = FMRegressor(n_factors=3, random_state=0, max_iter=20).fit(X, y)
+    model = clone(AFMRegressor(init=FrozenEstimator(fm), **NO_STEP)).fit(X, y)
+    np.testing.assert_allclose(model.coef_, fm.coef_, rtol=1e-8, atol=1e-8)
+
+
+def test_fm_of_another_size_is_refused(one_hot):
+    X, y = one_hot
+    fm = FMRegressor(n_factors=5, random_state=0, max_iter=2).fit(X, y)
+    with pytest.raises(ValueError, match=r"factors_ of shape \(n_features, n_factors\) = \(12, 3\)"):
+        AFMRegressor(init=fm, **NO_STEP).fit(X, y)
+
+
+def test_fm_that_is_not_fitted_is_refused(one_hot):
+    with pytest.raises(NotFittedError):
+        AFMRegressor(init=FMRegressor()).fit(*one_hot)
