@@ -227,13 +227,13 @@ def _network(
     pairs, keep, n = chunks.pairs, chunks.keep, len(chunks.pairs.left)
     logits = weight.new_empty(n)
     scores = weight.new_empty(n if keep is None else len(pairs.order))
-    signs = torch.empty(n, len(weight), dtype=torch.bool, device=weight.device)
+    signs = torch.empty(n, len(weight), dtype=torch.uint8, device=weight.device)
     weight_T, bias = weight.to(chunks.dtype).T, bias.to(chunks.dtype)
     for chunk in chunks:
         _, _, product = chunks.load(chunk)
         hidden = chunks.hidden[: len(product)]
         torch.addmm(bias, product.to(chunks.dtype), weight_T, out=hidden).relu_()  # (c, t)
-        signs[chunk] = hidden
+        signs[chunk].view(torch.bool).copy_(hidden)  # written as bool, read as bytes: each the faster way
         torch.mv(hidden.to(attention_projection.dtype), attention_projection, out=logits[chunk])
         if keep is None:
             torch.mv(product, projection, out=scores[chunk])
