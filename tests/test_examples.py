@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+import skafm
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
 
@@ -20,3 +22,7 @@ def test_readme_has_its_two_commands_first_each_on_one_line():
     assert all(fence.startswith("sh\n") and fence.count("\n") == 2 for fence in fences)
     assert "examples/plot_flight_delays.py" in fences[0]
     assert "pytest" in fences[1]
+
+
+def test_package_says_that_it_is_typed():
+    assert (Path(skafm.__file__).parent / "py.typed").exists()
