@@ -1,5 +1,7 @@
 """Input, targets and parameters: what an estimator makes of what it is given."""
 
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -348,3 +350,17 @@ def test_global_generators_dtype_and_threads_are_untouched(Estimator, ragged):
     before = state()
     fit(Estimator, X.astype(np.float32), y, dropout=0.5).predict(X)
     assert state() == before
+
+
+@both
+def test_first_prediction_loads_no_more_of_torch(Estimator):
+    code = f"""
+import sys, numpy as np, skafm, warnings
+warnings.simplefilter("ignore")
+X = np.eye(3)
+model = skafm.{Estimator.__name__}(max_iter=1).fit(X, X[0])
+before = len(sys.modules)
+model.predict(X)
+assert len(sys.modules) - before < 100, len(sys.modules) - before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -55,10 +55,11 @@ class AFM(nn.Module):
         self.attention_projection = nn.Parameter(torch.zeros(attention_size, device=device, dtype=dtype))  # h
         self.projection = nn.Parameter(torch.full((n_factors,), projection_start, device=device, dtype=dtype))  # p
         self.dropout, self.generator = dropout, generator
-        nn.init.normal_(self.factors, std=0.01, generator=generator)
-        std = (2 / (attention_size + n_factors)) ** 0.5
-        nn.init.normal_(self.attention_weight, std=std, generator=generator)
-        nn.init.normal_(self.attention_bias, std=std, generator=generator)
+        if not self.factors.is_meta:  # on the meta device a draw is nothing, but loads a second's worth of torch
+            std = (2 / (attention_size + n_factors)) ** 0.5
+            nn.init.normal_(self.factors, std=0.01, generator=generator)
+            nn.init.normal_(self.attention_weight, std=std, generator=generator)
+            nn.init.normal_(self.attention_bias, std=std, generator=generator)
 
     def forward(self, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None = None) -> Tensor:
         """Return the raw score (B,) of each row."""

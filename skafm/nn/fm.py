@@ -45,7 +45,8 @@ class FM(nn.Module):
         self.linear = SparseLinear(n_features, device=device, dtype=dtype)
         self.factors = nn.Parameter(torch.empty(n_features, n_factors, device=device, dtype=dtype))
         self.dropout, self.generator = dropout, generator
-        nn.init.normal_(self.factors, std=0.01, generator=generator)
+        if not self.factors.is_meta:  # on the meta device a draw is nothing, but loads a second's worth of torch
+            nn.init.normal_(self.factors, std=0.01, generator=generator)
 
     def forward(self, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None = None) -> Tensor:
         """Return the raw score (B,) of each row."""

@@ -26,12 +26,16 @@ from skafm import AFMRegressor, FMRegressor
 warnings.simplefilter("ignore", ConvergenceWarning)  # the numbers of epochs are the point
 
 
-def load(folder, name, split, n_features=None):
-    """Return X as float32 CSR, and y."""
-    data = np.load(Path(folder) / f"{name}_{split}.npz")
-    n, m = data["X"].shape
-    entries = np.ones(n * m, np.float32), data["X"].ravel().astype(np.int32), np.arange(0, n * m + 1, m, np.int32)
-    return sparse.csr_array(entries, shape=(n, n_features or int(data["X"].max()) + 1)), data["y"].astype(np.float32)
+def load(folder, name):
+    """Return X as float32 CSR and y, of training and validation."""
+    splits = [np.load(Path(folder) / f"{name}_{split}.npz") for split in ("train", "validation")]
+    n_features = 1 + max(int(split["X"].max()) for split in splits)
+    loaded = []
+    for split in splits:
+        n, m = split["X"].shape
+        entries = np.ones(n * m, np.float32), split["X"].ravel().astype(np.int32), np.arange(0, n * m + 1, m, np.int32)
+        loaded += [sparse.csr_array(entries, shape=(n, n_features)), split["y"].astype(np.float32)]
+    return loaded
 
 
 def report(model, seconds, X, y, **settings):
@@ -60,10 +64,7 @@ def main():
     parser.add_argument("--factors", type=int, default=256)
     parser.add_argument("--epochs", type=int, nargs=2, default=(12, 2), metavar=("FM", "AFM"))
     options = parser.parse_args()
-    X_val, y_val = load(options.data, options.name, "validation")
-    X, y = load(options.data, options.name, "train")
-    n_features = max(X.shape[1], X_val.shape[1])
-    X, X_val = (sparse.csr_array((A.data, A.indices, A.indptr), shape=(A.shape[0], n_features)) for A in (X, X_val))
+    X, y, X_val, y_val = load(options.data, options.name)
     common = {"n_factors": options.factors, "batch_size": 128, "learning_rate": 0.05, "l2_factors": 0.0, "tol": 0.0}
     common |= {"n_iter_no_change": 1000, "random_state": 0}
 
