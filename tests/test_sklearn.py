@@ -108,14 +108,6 @@ def test_fitted_attributes_are_numpy(Estimator, ragged):
 
 @both
 @quick
-def test_set_params_reaches_every_parameter(Estimator):
-    defaults = Estimator().get_params()
-    model = Estimator().set_params(**defaults)
-    assert model.get_params() == defaults
-
-
-@both
-@quick
 def test_feature_names_are_kept_and_checked(Estimator, ragged):
     X, y = ragged
     frame = pd.DataFrame(X, columns=[f"f{i}" for i in range(9)])

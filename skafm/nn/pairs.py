@@ -96,7 +96,7 @@ def _distinct_entries(factors: Tensor, indices: Tensor, values: Tensor) -> tuple
     if bool((values == 1).all()):  # one-hot: the entries are the features
         return factors, indices
     levels, level = torch.unique(values, return_inverse=True)
-    keys, entry = torch.unique(indices * len(levels) + level, return_inverse=True)  # (M,), (N,)
+    keys, entry = torch.unique(indices.long() * len(levels) + level, return_inverse=True)  # (M,), (N,)
     distinct_values = levels[keys % len(levels)].unsqueeze(1)  # (M, 1)
     return factors.index_select(0, keys // len(levels)) * distinct_values, entry
 
@@ -193,7 +193,8 @@ class _Chunks:
     """The distinct pairs, a chunk at a time, in buffers that all chunks share."""
 
     def __init__(self, entries: Tensor, keep: Tensor | None, t: int, settings: _Settings) -> None:
-        self.entries, self.keep, self.pairs, self.dtype = entries, keep, settings.pairs, settings.dtype
+        self.entries, self.keep = entries, keep
+        self.pairs, self.dtype, self.training = settings.pairs, settings.dtype, settings.training
         k = entries.shape[1]
         self.size = max(1, min(settings.chunk_elements // max(k, t), len(self.pairs.left)))
         self.left, self.right, self.product, self.spare = (entries.new_empty(self.size, k) for _ in range(4))
@@ -222,18 +223,19 @@ class _Chunks:
 
 def _network(
     chunks: _Chunks, weight: Tensor, bias: Tensor, attention_projection: Tensor, projection: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the logits (D,), the scores, (D,) or with dropout (P,) by distinct pair, and the signs (D, t)."""
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the logits (D,), the scores, (D,) or with dropout (P,) by distinct pair, and, to train, signs (D, t)."""
     pairs, keep, n = chunks.pairs, chunks.keep, len(chunks.pairs.left)
     logits = weight.new_empty(n)
     scores = weight.new_empty(n if keep is None else len(pairs.order))
-    signs = torch.empty(n, len(weight), dtype=torch.uint8, device=weight.device)
+    signs = torch.empty(n, len(weight), dtype=torch.uint8, device=weight.device) if chunks.training else None
     weight_T, bias = weight.to(chunks.dtype).T, bias.to(chunks.dtype)
     for chunk in chunks:
         _, _, product = chunks.load(chunk)
         hidden = chunks.hidden[: len(product)]
         torch.addmm(bias, product.to(chunks.dtype), weight_T, out=hidden).relu_()  # (c, t)
-        signs[chunk].view(torch.bool).copy_(hidden)  # written as bool, read as bytes: each the faster way
+        if signs is not None:
+            signs[chunk].view(torch.bool).copy_(hidden)  # written as bool, read as bytes: each the faster way
         torch.mv(hidden.to(attention_projection.dtype), attention_projection, out=logits[chunk])
         if keep is None:
             torch.mv(product, projection, out=scores[chunk])

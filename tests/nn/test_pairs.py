@@ -108,3 +108,23 @@ def test_each_distinct_pair_is_worked_once():
     found = pairs._find_pairs(indices, offsets, 4)
     assert len(found.distinct) == 3000
     assert len(found.left) == 6
+
+
+def test_int32_indices_do_not_overflow_with_many_values():
+    rng = np.random.default_rng(0)
+    rows, n_features = 20_000, 70_000  # 40,000 values times 70,000 features is over 2^31
+    half = n_features // 2
+    indices = (rng.integers(0, half, (rows, 2)) + np.array([0, half])).ravel()
+    values, offsets = torch.from_numpy(rng.normal(size=2 * rows)), np.arange(0, 2 * rows + 1, 2)
+    parameters = [parameter.detach() for parameter in draw_parameters(1, 1, n_features)]
+    narrow, wide = (
+        pairs.attentional_interaction(
+            *parameters, torch.from_numpy(indices.astype(kind)), values, torch.from_numpy(offsets.astype(kind))
+        )
+        for kind in (np.int32, np.int64)
+    )
+    plain = functional.attentional_interaction(
+        *parameters, torch.from_numpy(indices), values, torch.from_numpy(offsets)
+    )
+    torch.testing.assert_close(wide, plain, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(narrow, plain, rtol=1e-10, atol=1e-12)
