@@ -1,9 +1,10 @@
 """A CSR matrix on the device, handed out as ragged batches."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from scipy import sparse
@@ -16,17 +17,17 @@ class Batch(NamedTuple):
 
     indices: Tensor
     """(N,) Feature of each entry."""
-    values: Tensor
-    """(N,) Value of each entry."""
+    values: Tensor | None
+    """(N,) Value of each entry; None where all are 1."""
     offsets: Tensor
     """(B + 1,) The entries of row r are ``offsets[r]:offsets[r + 1]``."""
 
 
-Columns = tuple[Tensor, Tensor, Tensor]
+Columns = tuple[Tensor, Tensor | None, Tensor]
 """The entries of a batch feature after feature, its CSC form: rows (N,), values (N,), starts (n_features + 1,)."""
 
 
-def localize(batch: Batch) -> tuple[Tensor, Batch, Columns]:
+def localize(batch: Batch, n_features: int) -> tuple[Tensor, Batch, Columns]:
     """Renumber the features of a batch from 0.
 
     Returns
@@ -38,12 +39,39 @@ def localize(batch: Batch) -> tuple[Tensor, Batch, Columns]:
     columns : Columns
         Of that batch.
     """
+    few = n_features <= 2 * len(batch.indices) and batch.indices.device.type == "cpu"
+    features, indices, rows, order, starts = _count(batch, n_features) if few else _sort(batch)
+    values = None if batch.values is None else batch.values.index_select(0, order)
+    return features, batch._replace(indices=indices), (rows, values, starts)
+
+
+_Local = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+"""The distinct features (U,), each entry's number among them (N,); rows (N,), places in the batch (N,) and starts
+(U + 1,) of the entries feature after feature."""
+
+
+def _sort(batch: Batch) -> _Local:
+    """Find the features by sorting, at a cost that does not depend on how many there are."""
     keys, order = batch.indices.sort(stable=True)  # (N,)
     features, numbers, counts = torch.unique_consecutive(keys, return_inverse=True, return_counts=True)
-    indices = torch.empty_like(numbers).index_copy_(0, order, numbers)  # (N,)
-    rows = torch.arange(len(batch.offsets) - 1, device=order.device).repeat_interleave(batch.offsets.diff())  # (N,)
-    columns = rows.index_select(0, order), batch.values.index_select(0, order), pad(counts.cumsum(0), (1, 0))
-    return features.long(), batch._replace(indices=indices), columns
+    indices = torch.empty_like(numbers).scatter_(0, order, numbers)  # (N,)
+    rows = torch.arange(len(batch.offsets) - 1, device=order.device)
+    rows = rows.repeat_interleave(batch.offsets.diff(), output_size=len(order)).index_select(0, order)  # (N,)
+    return features.long(), indices, rows, order, pad(counts.cumsum(0), (1, 0))
+
+
+def _count(batch: Batch, n_features: int) -> _Local:
+    """Find the features by counting, as SciPy does: on the CPU five times as fast as sorting."""
+    indices = batch.indices.numpy()
+    shape = (len(batch.offsets) - 1, n_features)
+    places = np.arange(len(indices), dtype=indices.dtype)
+    columns = sparse.csr_array((places, indices, batch.offsets.numpy()), shape=shape).tocsc()
+    features = np.flatnonzero(np.diff(columns.indptr))  # (U,)
+    numbers = np.empty(n_features, indices.dtype)
+    numbers[features] = np.arange(len(features))
+    starts = columns.indptr[np.append(features, n_features)]  # (U + 1,)
+    found = features, numbers[indices], columns.indices, columns.data, starts
+    return tuple(torch.from_numpy(array) for array in found)  # type: ignore[return-value]
 
 
 def split(batch: Batch, costs: Tensor, budget: int) -> Iterator[tuple[slice, Batch]]:
@@ -64,7 +92,8 @@ def split(batch: Batch, costs: Tensor, budget: int) -> Iterator[tuple[slice, Bat
         stop = max(int(torch.searchsorted(ends, spent + budget, right=True)), start + 1)
         entries = slice(int(batch.offsets[start]), int(batch.offsets[stop]))
         offsets = batch.offsets[start : stop + 1] - batch.offsets[start]
-        yield slice(start, stop), Batch(batch.indices[entries], batch.values[entries], offsets)
+        values = None if batch.values is None else batch.values[entries]
+        yield slice(start, stop), Batch(batch.indices[entries], values, offsets)
         start, spent = stop, int(ends[stop - 1])
 
 
@@ -78,10 +107,13 @@ class Rows:
         Of the same integer type as ``indptr``, distinct within a row.
     values : Tensor of shape (nnz,)
         Without zeros.
+    n_features : int
     """
 
-    def __init__(self, indptr: Tensor, indices: Tensor, values: Tensor) -> None:
-        self.indptr, self.indices, self.values = indptr, indices, values
+    def __init__(self, indptr: Tensor, indices: Tensor, values: Tensor, n_features: int) -> None:
+        self.indptr, self.indices, self.n_features = indptr, indices, n_features
+        self.values = None if bool((values == 1).all()) else values
+        self.dtype, self.device = values.dtype, values.device
         lengths = indptr.diff()
         uniform = len(lengths) > 0 and lengths[0] > 0 and bool((lengths == lengths[0]).all())
         self.length = int(lengths[0]) if uniform else None
@@ -108,7 +140,8 @@ class Rows:
             X = X.copy()
             X.sum_duplicates()
             X.eliminate_zeros()
-        return cls(*(as_tensor(array, device) for array in (X.indptr, X.indices, X.data)))
+        indptr, indices, values = (as_tensor(array, device) for array in (X.indptr, X.indices, X.data))
+        return cls(indptr, indices, values, X.shape[1])
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -116,23 +149,26 @@ class Rows:
 
     def take(self, rows: Tensor) -> Batch:
         """Return the given rows (B,), copied together."""
-        if self.length is not None:
-            indices = self.indices.view(-1, self.length).index_select(0, rows)  # (B, length)
-            values = self.values.view(-1, self.length).index_select(0, rows)
-            offsets = torch.arange(0, indices.numel() + 1, self.length, device=rows.device)  # (B + 1,)
-            return Batch(indices.flatten(), values.flatten(), offsets)
-        starts = self.indptr[rows].long()  # (B,)
-        lengths = self.indptr[rows + 1].long() - starts  # (B,)
-        offsets = pad(lengths.cumsum(0), (1, 0))  # (B + 1,)
-        shift = (starts - offsets[:-1]).repeat_interleave(lengths)  # (N,)
-        at = shift + torch.arange(len(shift), device=rows.device)  # (N,)
-        return Batch(self.indices[at], self.values[at], offsets)
+        pick: Callable[[Tensor], Tensor]
+        length, integer = self.length, self.indices.dtype
+        if length is not None:
+            pick = lambda array: array.view(-1, length).index_select(0, rows).flatten()  # noqa: E731
+            offsets = torch.arange(0, len(rows) * length + 1, length, dtype=integer, device=self.device)  # (B + 1,)
+        else:
+            starts = self.indptr.index_select(0, rows)  # (B,)
+            lengths = self.indptr.index_select(0, rows + 1) - starts  # (B,)
+            offsets = pad(lengths.cumsum(0, dtype=integer), (1, 0))  # (B + 1,)
+            at = (starts - offsets[:-1]).repeat_interleave(lengths)  # (N,)
+            at += torch.arange(len(at), device=self.device)
+            pick = lambda array: array.index_select(0, at)  # noqa: E731
+        return Batch(pick(self.indices), None if self.values is None else pick(self.values), offsets)
 
     def slice(self, start: int, stop: int) -> Batch:
         """Return the rows ``start:stop``, without a copy of their entries."""
         indptr = self.indptr[start : stop + 1]
         entries = slice(int(indptr[0]), int(indptr[-1]))
-        return Batch(self.indices[entries], self.values[entries], indptr - indptr[0])
+        values = None if self.values is None else self.values[entries]
+        return Batch(self.indices[entries], values, indptr - indptr[0])
 
 
 def as_tensor(array: ArrayLike, device: torch.device) -> Tensor:

@@ -38,6 +38,7 @@ class Optimizer(ABC):
         Parameters
         ----------
         gradients : dict of str to Tensor
+            Used up.
         rows : dict of str to Tensor
             For some parameters, the distinct rows that their gradient is of; others' gradients are whole.
         """
@@ -55,7 +56,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _direction(self, gradient: Tensor, *states: Tensor) -> Tensor:
-        """Update the states in place and return the step to subtract, learning rate aside."""
+        """Update the states in place and return the step to subtract, learning rate aside, maybe in the gradient."""
 
 
 class SGD(Optimizer):
@@ -84,9 +85,10 @@ class Adam(Optimizer):
     def _direction(self, gradient: Tensor, *states: Tensor) -> Tensor:
         mean, square = states
         mean.lerp_(gradient, 0.1)
-        square.lerp_(gradient.square(), 0.001)
-        unbiased = square / (1 - 0.999**self.n_steps)
-        return mean / (1 - 0.9**self.n_steps) / unbiased.sqrt().add_(1e-8)
+        square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+        scale = (1 - 0.999**self.n_steps) ** 0.5
+        root = torch.sqrt(square, out=gradient).add_(1e-8 * scale)
+        return torch.div(mean, root, out=root).mul_(scale / (1 - 0.9**self.n_steps))
 
 
 SOLVERS: dict[str, type[Optimizer]] = {"adagrad": Adagrad, "adam": Adam, "sgd": SGD}

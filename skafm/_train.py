@@ -19,8 +19,10 @@ class Module(Protocol):
     per_feature: Sequence[str]
     """Names of the parameters with one row for each feature."""
 
-    def __call__(self, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None = None) -> Tensor:
-        """Return the raw score (B,) of each row of a batch."""
+    def __call__(
+        self, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None = None
+    ) -> Tensor:
+        """Return the raw score (B,) of each row of a batch; no values are values of 1."""
 
     def memory(self, lengths: Tensor) -> Tensor:
         """Return the bytes (B,) that a row of so many entries takes while it is worked, above the model's own."""
@@ -153,7 +155,7 @@ def _step(
     """Take one step on the chosen rows (B,) and return the objective there (a scalar)."""
     target, weight = examples.target.index_select(0, chosen), examples.weight.index_select(0, chosen)
     # The model sees the batch's own U features alone, so that nothing in a step has the size of the table.
-    features, batch, columns = localize(examples.rows.take(chosen))  # (U,)
+    features, batch, columns = localize(examples.rows.take(chosen), examples.rows.n_features)  # (U,)
     parameters = {
         name: (parameter.index_select(0, features) if name in module.per_feature else parameter).detach()
         for name, parameter in module.named_parameters()

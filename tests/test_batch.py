@@ -10,9 +10,10 @@ CPU = torch.device("cpu")
 
 
 def dense(batch, n_features):
-    X = torch.zeros(len(batch.offsets) - 1, n_features, dtype=batch.values.dtype)
+    values = torch.ones(len(batch.indices)) if batch.values is None else batch.values
+    X = torch.zeros(len(batch.offsets) - 1, n_features, dtype=values.dtype)
     for row, (start, stop) in enumerate(zip(batch.offsets[:-1], batch.offsets[1:], strict=True)):
-        X[row, batch.indices[start:stop].long()] = batch.values[start:stop]
+        X[row, batch.indices[start:stop].long()] = values[start:stop]
     return X.numpy()
 
 
@@ -52,11 +53,16 @@ def test_take_of_equally_long_rows():
     assert np.array_equal(dense(rows.take(chosen), 7), X.toarray()[chosen])
 
 
-def test_localize_renumbers_the_features():
+@pytest.mark.parametrize("n_features", [9, 1000], ids=["by counting", "by sorting"])
+@pytest.mark.parametrize("binary", [False, True])
+def test_localize_renumbers_the_features(n_features, binary):
     X = ragged_matrix(25)
     X[:, [2, 5]] = 0
-    batch = Rows.from_scipy(X, CPU).slice(0, 25)
-    features, local, (rows, values, starts) = localize(batch)
+    X = (X != 0).astype(float) if binary else X
+    rows = Rows.from_scipy(X, CPU)
+    batch = rows.slice(0, 25)
+    features, local, (rows, values, starts) = localize(batch, n_features)
+    assert (values is None) is (local.values is None) is binary
     assert features.tolist() == [0, 1, 3, 4, 6, 7, 8]
     assert torch.equal(features[local.indices], batch.indices.long())
     assert np.array_equal(dense(Batch(rows, values, starts), 25), X.T[features])

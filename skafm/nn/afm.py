@@ -61,8 +61,10 @@ class AFM(nn.Module):
             nn.init.normal_(self.attention_weight, std=std, generator=generator)
             nn.init.normal_(self.attention_bias, std=std, generator=generator)
 
-    def forward(self, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None = None) -> Tensor:
-        """Return the raw score (B,) of each row."""
+    def forward(
+        self, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None = None
+    ) -> Tensor:
+        """Return the raw score (B,) of each row; no values are values of 1."""
         keep = None
         if self.training and self.dropout > 0:
             # DIFF: the paper drops neurons of the pair-wise layer; like its authors' code we drop them after pooling,

@@ -16,26 +16,29 @@ from torch.nn.functional import pad
 
 from skafm.nn.functional import row_of_entry, sum_entries
 
-Columns = tuple[Tensor, Tensor, Tensor]
-"""The entries of a batch, feature after feature: their rows (N,), their values (N,) and ``starts`` (n_features + 1,),
-the entries of feature i being ``starts[i]:starts[i + 1]``."""
+Columns = tuple[Tensor, Tensor | None, Tensor]
+"""The entries of a batch, feature after feature: their rows (N,), their values (N,), None where all are 1, and
+``starts`` (n_features + 1,), the entries of feature i being ``starts[i]:starts[i + 1]``."""
 
 
-def columns_of(indices: Tensor, values: Tensor, offsets: Tensor, n_features: int) -> Columns:
+def columns_of(indices: Tensor, values: Tensor | None, offsets: Tensor, n_features: int) -> Columns:
     """Sort the entries of a batch by feature."""
     order = indices.argsort(stable=True)  # (N,)
     counts = torch.bincount(indices, minlength=n_features)  # (n_features,)
-    return row_of_entry(offsets)[order], values[order], pad(counts.cumsum(0), (1, 0))
+    rows = row_of_entry(offsets, len(order))[order]  # (N,)
+    return rows, None if values is None else values[order], pad(counts.cumsum(0), (1, 0))
 
 
-def linear(weight: Tensor, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None = None) -> Tensor:
+def linear(
+    weight: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None = None
+) -> Tensor:
     """Return ``sum_i w_i x_i`` of each row (the linear part of Eq. 1).
 
     Parameters
     ----------
     weight : Tensor of shape (n_features,)
     indices, values, offsets : Tensor
-        The batch, see :mod:`skafm.nn.functional`.
+        The batch, see :mod:`skafm.nn.functional`; ``values`` is None where all are 1.
     columns : tuple of Tensor, optional
         See ``Columns``; found when a gradient needs it and it is not given.
 
@@ -50,7 +53,7 @@ def linear(weight: Tensor, indices: Tensor, values: Tensor, offsets: Tensor, col
 def interaction(
     factors: Tensor,
     indices: Tensor,
-    values: Tensor,
+    values: Tensor | None,
     offsets: Tensor,
     columns: Columns | None = None,
     keep: Tensor | None = None,
@@ -61,7 +64,7 @@ def interaction(
     ----------
     factors : Tensor of shape (n_features, k)
     indices, values, offsets : Tensor
-        The batch, see :mod:`skafm.nn.functional`.
+        The batch, see :mod:`skafm.nn.functional`; ``values`` is None where all are 1.
     columns : tuple of Tensor, optional
         See ``Columns``; found when a gradient needs it and it is not given.
     keep : Tensor of shape (B, k), optional
@@ -78,7 +81,7 @@ def interaction(
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None
+        ctx: Any, weight: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None
     ) -> Tensor:
         ctx.save_for_backward(indices, values, offsets)
         ctx.columns, ctx.n_features = columns, len(weight)
@@ -103,7 +106,7 @@ class _Interaction(torch.autograd.Function):
         ctx: Any,
         factors: Tensor,
         indices: Tensor,
-        values: Tensor,
+        values: Tensor | None,
         offsets: Tensor,
         columns: Columns | None,
         keep: Tensor | None,
@@ -113,8 +116,8 @@ class _Interaction(torch.autograd.Function):
         ctx.columns = columns
         if keep is None:
             norms = _norms(factors).unsqueeze(1)  # (n_features, 1)
-            return (_norms(total) - sum_entries(norms, indices, values.square(), offsets).squeeze(1)) / 2
-        squares = sum_entries(factors.square(), indices, values.square(), offsets)  # (B, k)
+            return (_norms(total) - sum_entries(norms, indices, _square(values), offsets).squeeze(1)) / 2
+        squares = sum_entries(factors.square(), indices, _square(values), offsets)  # (B, k)
         return torch.addcmul(squares.neg_(), total, total).mul_(keep).sum(1) / 2
 
     @staticmethod
@@ -122,7 +125,7 @@ class _Interaction(torch.autograd.Function):
         factors, indices, values, offsets, total, keep = ctx.saved_tensors
         rows, x, starts = ctx.columns or columns_of(indices, values, offsets, len(factors))
         g = gradients[0].unsqueeze(1)  # (B, 1)
-        squared = (rows, x.square(), starts)
+        squared = (rows, _square(x), starts)
         if keep is None:
             g_factors = sum_entries(total * g, rows, x, starts)  # (n_features, k)
             own = _sum_column(gradients[0], squared).unsqueeze(1)  # (n_features, 1)
@@ -136,6 +139,10 @@ class _Interaction(torch.autograd.Function):
 def _sum_column(values: Tensor, columns: Columns) -> Tensor:
     """Sum ``values_r x_ri`` over the rows r that have feature i: (B,) -> (n_features,)."""
     return sum_entries(values.unsqueeze(1), *columns).squeeze(1)
+
+
+def _square(values: Tensor | None) -> Tensor | None:
+    return None if values is None else values.square()
 
 
 def _norms(table: Tensor) -> Tensor:

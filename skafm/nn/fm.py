@@ -48,8 +48,10 @@ class FM(nn.Module):
         if not self.factors.is_meta:  # on the meta device a draw is nothing, but loads a second's worth of torch
             nn.init.normal_(self.factors, std=0.01, generator=generator)
 
-    def forward(self, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None = None) -> Tensor:
-        """Return the raw score (B,) of each row."""
+    def forward(
+        self, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None = None
+    ) -> Tensor:
+        """Return the raw score (B,) of each row; no values are values of 1."""
         keep = None
         if self.training and self.dropout > 0:
             # DIFF: the paper drops neurons of the pair-wise layer; like its authors' code we drop them after pooling,

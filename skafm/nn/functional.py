@@ -15,19 +15,20 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
 
 
-def row_of_entry(offsets: Tensor) -> Tensor:
+def row_of_entry(offsets: Tensor, n_entries: int) -> Tensor:
     """Return the row (N,) of each entry."""
-    return torch.arange(len(offsets) - 1, device=offsets.device).repeat_interleave(offsets.diff())
+    rows = torch.arange(len(offsets) - 1, device=offsets.device)
+    return rows.repeat_interleave(offsets.diff(), output_size=n_entries)
 
 
-def sum_entries(table: Tensor, indices: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
+def sum_entries(table: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor) -> Tensor:
     """Return ``sum_i table_i x_i`` of each row: the product of the batch, as a sparse matrix, and a table.
 
     Parameters
     ----------
     table : Tensor of shape (n_features, k)
     indices, values, offsets : Tensor
-        The batch, see the module's docstring.
+        The batch, see the module's docstring; ``values`` may be None where all are 1.
 
     Returns
     -------
@@ -185,7 +186,7 @@ def attentional_interaction(
     embedded = factors.index_select(0, indices) * values.unsqueeze(1)  # (N, k)
     interactions = embedded.index_select(0, left) * embedded.index_select(0, right)  # (P, k), Eq. 2
     logits = attention_logits(interactions, weight, bias, attention_projection)  # (P,)
-    attention = segment_softmax(logits, row_of_entry(pair_offsets), len(offsets) - 1)  # (P,)
+    attention = segment_softmax(logits, row_of_entry(pair_offsets, len(left)), len(offsets) - 1)  # (P,)
     pooled = pool(interactions, attention, pair_offsets)  # (B, k), Eq. 4
     return (pooled if keep is None else pooled * keep) @ projection
 

@@ -24,8 +24,10 @@ class SparseLinear(nn.Module):
         self.intercept = nn.Parameter(torch.zeros((), device=device, dtype=dtype))
         self.weight = nn.Parameter(torch.zeros(n_features, device=device, dtype=dtype))
 
-    def forward(self, indices: Tensor, values: Tensor, offsets: Tensor, columns: Columns | None = None) -> Tensor:
-        """Return the raw score (B,) of each row."""
+    def forward(
+        self, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None = None
+    ) -> Tensor:
+        """Return the raw score (B,) of each row; no values are values of 1."""
         return self.intercept + entries.linear(self.weight, indices, values, offsets, columns)
 
     @torch.no_grad()

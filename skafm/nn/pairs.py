@@ -53,7 +53,7 @@ def attentional_interaction(
     attention_projection: Tensor,
     projection: Tensor,
     indices: Tensor,
-    values: Tensor,
+    values: Tensor | None,
     offsets: Tensor,
     keep: Tensor | None = None,
     *,
@@ -67,7 +67,7 @@ def attentional_interaction(
     factors, weight, bias, attention_projection, projection : Tensor of shape (n_features, k), (t, k), (t,), (t,), (k,)
         V, W, b, h and p.
     indices, values, offsets : Tensor
-        The batch, see :mod:`skafm.nn.functional`.
+        The batch, see :mod:`skafm.nn.functional`; ``values`` is None where all are 1.
     keep : Tensor of shape (B, k), optional
         Dropout: what each pooled factor of each row is multiplied by.
     matmul_dtype : torch.dtype, optional
@@ -91,9 +91,9 @@ def attentional_interaction(
     return result
 
 
-def _distinct_entries(factors: Tensor, indices: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+def _distinct_entries(factors: Tensor, indices: Tensor, values: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return ``v_i x_i`` (M, k) of each distinct (feature, value), and which of them each entry is (N,)."""
-    if bool((values == 1).all()):  # one-hot: the entries are the features
+    if values is None:  # one-hot: the entries are the features
         return factors, indices
     levels, level = torch.unique(values, return_inverse=True)
     keys, entry = torch.unique(indices.long() * len(levels) + level, return_inverse=True)  # (M,), (N,)
@@ -115,7 +115,7 @@ def _find_pairs(entry: Tensor, offsets: Tensor, n_entries: int) -> Pairs:
         left=first,
         right=keys - first * n_entries,
         distinct=torch.empty_like(inverse).index_copy_(0, order, inverse),
-        rows=functional.row_of_entry(pair_offsets),
+        rows=functional.row_of_entry(pair_offsets, len(left)),
         order=order,
         starts=pad(counts.cumsum(0), (1, 0)),
         n_rows=len(offsets) - 1,
@@ -286,7 +286,7 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
 
 def _dot_each(vectors: Tensor, table: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
     """Return ``vectors[d] . table[row]`` for each row that pair d occurs in: (c, k), (B, k) -> (occurrences,)."""
-    pair = functional.row_of_entry(starts)
+    pair = functional.row_of_entry(starts, len(rows))
     # What embedding_bag does for the gradient of its per-sample weights; no public function is as fast.
     product: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(  # noqa: SLF001
         vectors, table, rows, starts[:-1], pair, 0
