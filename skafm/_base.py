@@ -123,7 +123,7 @@ class FactorizationMachine(BaseEstimator, ABC):
             max_iter=self.max_iter,
             tol=self.tol,
             n_iter_no_change=self.n_iter_no_change,
-            memory=_working_memory(),
+            memory=working_memory(),
         )
         parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
         penalties = {name: getattr(self, self._penalties[name]) for name in parameters if name in self._penalties}
@@ -154,7 +154,7 @@ class FactorizationMachine(BaseEstimator, ABC):
         X = validate_data(self, X, accept_sparse="csr", dtype=self.factors_.dtype, reset=False)
         device = _find_device(self.device)
         rows = Rows.from_scipy(X, device)
-        return predict(self._restore(device), rows, _ROWS_AT_ONCE, _working_memory()).numpy(force=True)
+        return predict(self._restore(device), rows, _ROWS_AT_ONCE, working_memory()).numpy(force=True)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -209,9 +209,9 @@ def _auto_batch_size(n_samples):
     return min(max(n_samples // 128, 128), 1024)
 
 
-def _working_memory():
+def working_memory():
     """Return scikit-learn's ``working_memory`` in bytes."""
-    return get_config()["working_memory"] * 2**20
+    return int(get_config()["working_memory"] * 2**20)
 
 
 def _print_epoch(epoch, loss):

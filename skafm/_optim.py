@@ -32,27 +32,28 @@ class Optimizer(ABC):
         }
 
     @torch.no_grad()
-    def step(self, gradients: Mapping[str, Tensor], rows: Mapping[str, Tensor]) -> None:
-        """Update each parameter that has a gradient.
+    def step(self, values: Mapping[str, Tensor], gradients: Mapping[str, Tensor], rows: Mapping[str, Tensor]) -> None:
+        """Update the parameters.
 
         Parameters
         ----------
+        values : dict of str to Tensor
+            The parameters, or of those in ``rows`` a copy of these rows. Updated too.
         gradients : dict of str to Tensor
-            Used up.
+            Of ``values``. Used up.
         rows : dict of str to Tensor
-            For some parameters, the distinct rows that their gradient is of; others' gradients are whole.
+            For some parameters, the distinct rows that have a gradient.
         """
         self.n_steps += 1
-        for name, gradient in gradients.items():
-            parameter, states = self.parameters[name], self.states[name]
+        for name, value in values.items():
             if name not in rows:
-                parameter.sub_(self._direction(gradient, *states), alpha=self.learning_rate)
+                value.sub_(self._direction(gradients[name], *self.states[name]), alpha=self.learning_rate)
                 continue
             at = rows[name]
-            local = [state.index_select(0, at) for state in states]
-            parameter.index_add_(0, at, self._direction(gradient, *local), alpha=-self.learning_rate)
-            for state, value in zip(states, local, strict=True):
-                state.index_copy_(0, at, value)
+            states = [state.index_select(0, at) for state in self.states[name]]
+            value.sub_(self._direction(gradients[name], *states), alpha=self.learning_rate)
+            for table, part in zip((self.parameters[name], *self.states[name]), (value, *states), strict=True):
+                table.index_copy_(0, at, part)
 
     @abstractmethod
     def _direction(self, gradient: Tensor, *states: Tensor) -> Tensor:

@@ -113,8 +113,10 @@ def train(
     """
     losses: list[float] = []
     module.train()
+    worst = plan.batch_size * float(module.memory(examples.rows.indptr.diff()).max())
+    memory = plan.memory if worst > plan.memory else None
     for epoch in range(1, plan.max_iter + 1):
-        loss = _epoch(module, examples, objective, optimizer, plan, generator)
+        loss = _epoch(module, examples, objective, optimizer, plan, memory, generator)
         if not (math.isfinite(loss) and all(bool(p.isfinite().all()) for _, p in module.named_parameters())):
             what = f"The loss became {loss} in epoch {epoch}"
             raise ValueError(
@@ -138,6 +140,7 @@ def _epoch(
     objective: Objective,
     optimizer: Optimizer,
     plan: Plan,
+    memory: int | None,
     generator: torch.Generator,
 ) -> float:
     """Take a step on each batch and return the mean objective."""
@@ -145,14 +148,14 @@ def _epoch(
     order = torch.randperm(n, generator=generator, device=device) if plan.shuffle else torch.arange(n, device=device)
     total = torch.zeros((), device=device, dtype=torch.float64)
     for chosen in order.tensor_split(-(-n // plan.batch_size)):
-        total += len(chosen) * _step(module, examples, chosen, objective, optimizer, plan.memory)
+        total += len(chosen) * _step(module, examples, chosen, objective, optimizer, memory)
     return float(total) / n
 
 
 def _step(
-    module: Module, examples: Examples, chosen: Tensor, objective: Objective, optimizer: Optimizer, memory: int
+    module: Module, examples: Examples, chosen: Tensor, objective: Objective, optimizer: Optimizer, memory: int | None
 ) -> Tensor:
-    """Take one step on the chosen rows (B,) and return the objective there (a scalar)."""
+    """Take one step on the chosen rows (B,), in pieces if need be, and return the objective there (a scalar)."""
     target, weight = examples.target.index_select(0, chosen), examples.weight.index_select(0, chosen)
     # The model sees the batch's own U features alone, so that nothing in a step has the size of the table.
     features, batch, columns = localize(examples.rows.take(chosen), examples.rows.n_features)  # (U,)
@@ -163,7 +166,8 @@ def _step(
     leaves = [parameter.requires_grad_() for parameter in parameters.values()]
     value = weight.new_zeros(())
     gradients: list[Tensor] = []
-    for rows, piece in split(batch, module.memory(batch.offsets.diff()), memory):
+    whole = [(slice(None), batch)]
+    for rows, piece in whole if memory is None else split(batch, module.memory(batch.offsets.diff()), memory):
         given = columns if piece is batch else None
         raw = cast(Tensor, functional_call(cast(nn.Module, module), parameters, (*piece, given)))
         loss = weight[rows] @ objective.loss(raw, target[rows]) / len(chosen)
@@ -173,7 +177,7 @@ def _step(
     named = dict(zip(parameters, gradients, strict=True))
     if objective.penalties:
         value += _penalize(named, parameters, objective, module.per_feature, _share(columns, weight))
-    optimizer.step(named, dict.fromkeys(module.per_feature, features))
+    optimizer.step(parameters, named, dict.fromkeys(module.per_feature, features))
     return value
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,16 @@ def test_float32_predictions_equal_the_equation(Estimator, ragged):
     X, y = ragged
     model = fit(Estimator, X.astype(np.float32), y.astype(np.float32), max_iter=30, learning_rate=0.2)
     np.testing.assert_allclose(model.predict(X), reference.predict(model, X), rtol=1e-4, atol=1e-5)
+
+
+def test_reduced_precision_trains_alike_and_predicts_in_full(ragged):
+    X, y = ragged
+    full, reduced = (
+        fit(AFMRegressor, X, y, max_iter=30, learning_rate=0.2, reduced_precision=choice) for choice in (False, True)
+    )
+    assert not np.array_equal(full.factors_, reduced.factors_)
+    np.testing.assert_allclose(reduced.predict(X), reference.predict(reduced, X), rtol=1e-10)
+    assert reduced.score(X, y) == pytest.approx(full.score(X, y), abs=0.05)
 
 
 def test_attention_of_a_fitted_model_differs_between_pairs(ragged):
@@ -282,7 +293,9 @@ def test_parameter_out_of_range_is_named(Estimator, name, value, ragged):
         Estimator(**{name: value}).fit(*ragged)
 
 
-@pytest.mark.parametrize(("name", "value"), [("attention_size", 0), ("l2_attention", -1.0), ("init", "zeros")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("attention_size", 0), ("l2_attention", -1.0), ("init", "zeros"), ("reduced_precision", "bf16")]
+)
 def test_afm_parameter_out_of_range_is_named(name, value, ragged):
     with pytest.raises(ValueError, match=f"'{name}' parameter of AFMRegressor must be"):
         AFMRegressor(**{name: value}).fit(*ragged)
@@ -350,6 +363,27 @@ def test_global_generators_dtype_and_threads_are_untouched(Estimator, ragged):
     before = state()
     fit(Estimator, X.astype(np.float32), y, dropout=0.5).predict(X)
     assert state() == before
+
+
+LONG_ROWS = """
+import resource, sys, warnings
+import numpy as np, sklearn
+from skafm import AFMRegressor
+warnings.simplefilter("ignore")
+X = np.random.default_rng(0).normal(size=(2, 2000)).astype(np.float32)
+sklearn.set_config(working_memory=int(sys.argv[1]))
+model = AFMRegressor(64, attention_size=64, max_iter=1, dropout=0.2, solver="sgd", learning_rate=1e-9)
+model.fit(X, [0.0, 1.0]).predict(X)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="units of ru_maxrss differ")
+def test_rows_of_two_million_pairs_keep_to_the_working_memory():
+    run = partial(subprocess.run, check=True, capture_output=True, text=True)
+    peaks = {MB: float(run([sys.executable, "-c", LONG_ROWS, str(MB)]).stdout) for MB in (1024, 64)}
+    assert peaks[1024] < 1500
+    assert peaks[64] < 700  # of which the libraries take some 450
 
 
 @both

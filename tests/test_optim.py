@@ -27,7 +27,7 @@ def test_solver_equals_its_formula(solver):
     states = {}
     for n_steps in range(1, 6):
         gradient = rng.normal(size=(4, 3))
-        optimizer.step({"V": torch.tensor(gradient)}, {})
+        optimizer.step({"V": parameter}, {"V": torch.tensor(gradient)}, {})
         table, states = dense_step(solver, table, gradient, states, n_steps, 0.1)
         np.testing.assert_allclose(parameter, table, rtol=1e-10)
 
@@ -40,8 +40,8 @@ def test_rows_are_updated_as_the_whole_would_be(solver):
     by_rows, alone = SOLVERS[solver]({"V": whole}, 0.1), SOLVERS[solver]({"V": part}, 0.1)
     for _ in range(3):
         gradient = torch.tensor(rng.normal(size=(2, 3)))
-        by_rows.step({"V": gradient.clone()}, {"V": rows})
-        alone.step({"V": gradient}, {})
+        by_rows.step({"V": whole[rows]}, {"V": gradient.clone()}, {"V": rows})
+        alone.step({"V": part}, {"V": gradient}, {})
     assert torch.equal(whole[rows], part)
 
 
@@ -50,7 +50,8 @@ def test_rows_without_a_gradient_are_untouched(solver):
     parameter = torch.ones(6, 3, dtype=torch.float64)
     optimizer = SOLVERS[solver]({"V": parameter}, 0.1)
     states = [state.clone() for state in optimizer.states["V"]]
-    optimizer.step({"V": torch.ones(2, 3, dtype=torch.float64)}, {"V": torch.tensor([1, 4])})
+    rows = torch.tensor([1, 4])
+    optimizer.step({"V": parameter[rows]}, {"V": torch.ones(2, 3, dtype=torch.float64)}, {"V": rows})
     others = torch.tensor([0, 2, 3, 5])
     assert (parameter[others] == 1).all()
     assert (parameter[[1, 4]] != 1).all()

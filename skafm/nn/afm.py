@@ -25,6 +25,11 @@ class AFM(nn.Module):
         Probability of dropping each of the k pooled interactions of a row while training, from 0 to below 1.
     projection_start : float, default=1.0
         Start of every element of p. The typical number of pairs of a row makes the start that of an FM.
+    matmul_dtype : torch.dtype, optional
+        Of what the matrix products of the attention network multiply in training; by default that of the parameters.
+    working_memory : int, default=2**30
+        Bytes that the pairs of a single row may take. A row of more pairs is worked in parts, in training at the price
+        of a second forward pass.
     generator : torch.Generator, optional
         Source of the random start and of dropout, on ``device``; by default torch's global one.
     device : torch.device or str, optional
@@ -42,6 +47,8 @@ class AFM(nn.Module):
         *,
         dropout: float = 0.0,
         projection_start: float = 1.0,
+        matmul_dtype: torch.dtype | None = None,
+        working_memory: int = 2**30,
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -55,6 +62,10 @@ class AFM(nn.Module):
         self.attention_projection = nn.Parameter(torch.zeros(attention_size, device=device, dtype=dtype))  # h
         self.projection = nn.Parameter(torch.full((n_factors,), projection_start, device=device, dtype=dtype))  # p
         self.dropout, self.generator = dropout, generator
+        self.matmul_dtype = matmul_dtype
+        # Each pair: its place among rows and distinct pairs and what finding it took, its numbers, and t signs.
+        self.pair_bytes = 256 + attention_size
+        self.max_pairs = max(working_memory // self.pair_bytes, 1)
         if not self.factors.is_meta:  # on the meta device a draw is nothing, but loads a second's worth of torch
             std = (2 / (attention_size + n_factors)) ** 0.5
             nn.init.normal_(self.factors, std=0.01, generator=generator)
@@ -72,16 +83,17 @@ class AFM(nn.Module):
             shape = (len(offsets) - 1, len(self.projection))
             keep = functional.dropout_mask(shape, self.dropout, self.generator, self.factors)
         network = (self.attention_weight, self.attention_bias, self.attention_projection, self.projection)
-        interaction = attentional_interaction(self.factors, *network, indices, values, offsets, keep)
+        dtype = self.matmul_dtype if self.training else None
+        interaction = attentional_interaction(
+            self.factors, *network, indices, values, offsets, keep, max_pairs=self.max_pairs, matmul_dtype=dtype
+        )
         linear: Tensor = self.linear(indices, values, offsets, columns)
         return linear + interaction
 
     def memory(self, lengths: Tensor) -> Tensor:
         """Return the bytes (B,) that a row of so many entries takes while it is worked, above the model's own."""
-        # Each pair: at most 16 integers of its place among rows and distinct pairs, its numbers, and t signs.
-        pairs = lengths.long() * (lengths.long() - 1) // 2
-        row = 4 * self.factors.element_size() * self.factors.shape[1]
-        return (160 + len(self.attention_bias)) * pairs + 64 * lengths.long() + row
+        pairs = (lengths.long() * (lengths.long() - 1) // 2).clamp_(max=self.max_pairs)
+        return self.pair_bytes * pairs + 64 * lengths.long() + 4 * self.factors.element_size() * self.factors.shape[1]
 
     @torch.no_grad()
     def rescale_(self, shift: float, scale: float) -> None:

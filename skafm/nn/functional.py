@@ -12,11 +12,11 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag, pad
+from torch.nn.functional import embedding_bag
 
 
-def row_of_entry(offsets: Tensor, n_entries: int) -> Tensor:
-    """Return the row (N,) of each entry."""
+def row_of_entry(offsets: Tensor, n_entries: int | None = None) -> Tensor:
+    """Return the row (N,) of each entry; a GPU need not be asked for their number N where it is given."""
     rows = torch.arange(len(offsets) - 1, device=offsets.device)
     return rows.repeat_interleave(offsets.diff(), output_size=n_entries)
 
@@ -74,28 +74,33 @@ def bi_interaction(factors: Tensor, indices: Tensor, values: Tensor, offsets: Te
     return (total.square() - squares) / 2
 
 
-def pairs(offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def pairs(offsets: Tensor, n_entries: int | None = None, part: slice = slice(None)) -> tuple[Tensor, Tensor, Tensor]:
     """Enumerate the pairs of entries of each row, R_x in the paper.
 
     Parameters
     ----------
     offsets : Tensor of shape (B + 1,)
+    n_entries : int, optional
+        N, where it is known.
+    part : slice, optional
+        Only the pairs whose left entry is one of these.
 
     Returns
     -------
     left, right : Tensor of shape (P,)
         Positions of the two entries of each pair among the N entries, left < right, row after row.
-    pair_offsets : Tensor of shape (B + 1,)
-        The pairs of row r are ``pair_offsets[r]:pair_offsets[r + 1]``.
+    rows : Tensor of shape (P,)
+        The row of each pair.
     """
-    lengths = offsets.diff().long()  # (B,)
-    entries = torch.arange(int(lengths.sum()), device=offsets.device)  # (N,)
-    partners = offsets[1:].repeat_interleave(lengths) - entries - 1  # (N,) later entries of the same row
-    first = partners.cumsum(0) - partners  # (N,) an entry's first pair
-    left = entries.repeat_interleave(partners)  # (P,)
-    right = left + 1 + torch.arange(len(left), device=offsets.device) - first[left]  # (P,)
-    pair_offsets = pad((lengths * (lengths - 1) // 2).cumsum(0), (1, 0))  # (B + 1,)
-    return left, right, pair_offsets
+    row = row_of_entry(offsets, n_entries)  # (N,)
+    entries = torch.arange(len(row), device=row.device)[part]  # (part of N,)
+    row = row[part]
+    partners = offsets[1:].index_select(0, row) - entries - 1  # later entries of the same row
+    first = partners.cumsum(0) - partners  # an entry's first pair
+    every = torch.arange(len(entries), device=row.device).repeat_interleave(partners)  # (P,)
+    left = entries.index_select(0, every)  # (P,)
+    right = left + 1 + torch.arange(len(left), device=row.device) - first.index_select(0, every)  # (P,)
+    return left, right, row.index_select(0, every)
 
 
 def attention_logits(interactions: Tensor, weight: Tensor, bias: Tensor, projection: Tensor) -> Tensor:
@@ -115,7 +120,7 @@ def attention_logits(interactions: Tensor, weight: Tensor, bias: Tensor, project
     return torch.addmm(bias, interactions, weight.T).relu() @ projection  # (P, t) -> (P,)
 
 
-def segment_softmax(logits: Tensor, segments: Tensor, n_segments: int) -> Tensor:
+def segment_softmax(logits: Tensor, segments: Tensor, n_segments: int) -> tuple[Tensor, Tensor]:
     """Return the softmax of ``logits`` within each segment (Eq. 5, second line, a segment being a row).
 
     Parameters
@@ -127,33 +132,36 @@ def segment_softmax(logits: Tensor, segments: Tensor, n_segments: int) -> Tensor
 
     Returns
     -------
-    Tensor of shape (P,)
+    softmax : Tensor of shape (P,)
+    logsumexp : Tensor of shape (n_segments,)
+        Logarithm of each segment's denominator; minus infinity for an empty one.
     """
     highest = logits.new_full((n_segments,), -torch.inf)
     # The softmax does not depend on the shift, so no gradient flows through it.
     highest = highest.scatter_reduce(0, segments, logits.detach(), "amax")
-    exponential = (logits - highest[segments]).exp()  # (P,)
+    exponential = (logits - highest.index_select(0, segments)).exp()  # (P,)
     total = exponential.new_zeros(n_segments).index_add(0, segments, exponential)  # (n_segments,)
-    return exponential / total.index_select(0, segments)
+    return exponential / total.index_select(0, segments), highest + total.log()
 
 
-def pool(interactions: Tensor, attention: Tensor, pair_offsets: Tensor) -> Tensor:
+def pool(interactions: Tensor, attention: Tensor, rows: Tensor, n_rows: int) -> Tensor:
     """Return ``sum a_ij (v_i * v_j) x_i x_j`` over the pairs of each row (Eq. 4).
 
     Parameters
     ----------
     interactions : Tensor of shape (P, k)
     attention : Tensor of shape (P,)
-    pair_offsets : Tensor of shape (B + 1,)
-        The pairs of row r are ``pair_offsets[r]:pair_offsets[r + 1]``.
+    rows : Tensor of shape (P,)
+        The row of each pair, from 0 to ``n_rows - 1``.
+    n_rows : int
 
     Returns
     -------
     Tensor of shape (B, k)
         Zero for a row without a pair.
     """
-    every = torch.arange(len(interactions), device=interactions.device)
-    return sum_entries(interactions, every, attention, pair_offsets)
+    zeros = interactions.new_zeros(n_rows, interactions.shape[1])
+    return zeros.index_add(0, rows, attention.unsqueeze(1) * interactions)
 
 
 def attentional_interaction(
@@ -182,12 +190,12 @@ def attentional_interaction(
     -------
     Tensor of shape (B,)
     """
-    left, right, pair_offsets = pairs(offsets)
+    left, right, rows = pairs(offsets, len(indices))
     embedded = factors.index_select(0, indices) * values.unsqueeze(1)  # (N, k)
     interactions = embedded.index_select(0, left) * embedded.index_select(0, right)  # (P, k), Eq. 2
     logits = attention_logits(interactions, weight, bias, attention_projection)  # (P,)
-    attention = segment_softmax(logits, row_of_entry(pair_offsets, len(left)), len(offsets) - 1)  # (P,)
-    pooled = pool(interactions, attention, pair_offsets)  # (B, k), Eq. 4
+    attention, _ = segment_softmax(logits, rows, len(offsets) - 1)  # (P,)
+    pooled = pool(interactions, attention, rows, len(offsets) - 1)  # (B, k), Eq. 4
     return (pooled if keep is None else pooled * keep) @ projection
 
 

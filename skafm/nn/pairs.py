@@ -14,16 +14,21 @@ make it fast.
    ``S = (g m)' e`` (t, k), ``dW = h * S``, ``db = h * sum(g m)``, ``dh = sum_k (W * S) + b * sum(g m)`` and
    ``de = (g m) (h * W)``. So the backward pass takes two matrix products, the forward pass one.
 
+A row of more pairs than memory holds is worked in parts, each as if it were a row, whose results are averaged by their
+softmax's denominators; the backward pass works each part once more.
+
 Letters in shapes: B rows, N entries, M distinct entries, P pairs, D distinct pairs, c pairs of a chunk, k factors,
 t attention size.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
+from torch.utils.checkpoint import checkpoint
 
 from skafm.nn import functional
 
@@ -43,7 +48,6 @@ class Pairs(NamedTuple):
     """(P,) The pairs, distinct pair after distinct pair."""
     starts: Tensor
     """(D + 1,) The pairs of distinct pair d are ``order[starts[d]:starts[d + 1]]``."""
-    n_rows: int
 
 
 def attentional_interaction(
@@ -57,6 +61,7 @@ def attentional_interaction(
     offsets: Tensor,
     keep: Tensor | None = None,
     *,
+    max_pairs: int = 2**22,
     matmul_dtype: torch.dtype | None = None,
     chunk_elements: int | None = None,
 ) -> Tensor:
@@ -70,6 +75,8 @@ def attentional_interaction(
         The batch, see :mod:`skafm.nn.functional`; ``values`` is None where all are 1.
     keep : Tensor of shape (B, k), optional
         Dropout: what each pooled factor of each row is multiplied by.
+    max_pairs : int, default=2**22
+        A single row of more pairs is worked in parts.
     matmul_dtype : torch.dtype, optional
         Of what the three matrix products multiply; by default that of the parameters.
     chunk_elements : int, optional
@@ -81,14 +88,35 @@ def attentional_interaction(
     """
     entries, entry = _distinct_entries(factors, indices, values)
     parameters = (entries, weight, bias, attention_projection, projection)
-    settings = _Settings(
-        pairs=_find_pairs(entry, offsets, len(entries)),
-        dtype=matmul_dtype or factors.dtype,
-        chunk_elements=chunk_elements or _chunk_elements(factors),
-        training=torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters),
-    )
-    result: Tensor = _Interaction.apply(*parameters, keep, settings)  # type: ignore[no-untyped-call]
-    return result
+    training = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters)
+    elements = chunk_elements or _chunk_elements(factors)
+    settings = _Settings(len(offsets) - 1, matmul_dtype or factors.dtype, elements, training)
+
+    def work(part: slice) -> tuple[Tensor, Tensor]:
+        pairs = _find_pairs(entry, offsets, len(entries), part)
+        both: tuple[Tensor, Tensor] = _Interaction.apply(*parameters, keep, pairs, settings)  # type: ignore[no-untyped-call]
+        return both
+
+    parts = _cut(len(indices), max_pairs) if settings.n_rows == 1 else [slice(None)]
+    if len(parts) == 1:
+        return work(parts[0])[0]
+    worked = [checkpoint(work, part, use_reentrant=False, preserve_rng_state=False) for part in parts]
+    results, totals = (torch.stack(each) for each in zip(*worked, strict=True))  # (parts, 1)
+    return (totals.softmax(0) * results).sum(0)
+
+
+def _cut(n_entries: int, max_pairs: int) -> list[slice]:
+    """Cut one row into runs of left entries that have at most so many pairs, or are one entry."""
+    if n_entries * (n_entries - 1) // 2 <= max_pairs:
+        return [slice(None)]
+    cuts, n_pairs = [0], 0
+    for entry in range(n_entries - 1):
+        partners = n_entries - 1 - entry
+        if n_pairs + partners > max_pairs and n_pairs > 0:
+            cuts.append(entry)
+            n_pairs = 0
+        n_pairs += partners
+    return [slice(start, stop) for start, stop in pairwise([*cuts, n_entries])]
 
 
 def _distinct_entries(factors: Tensor, indices: Tensor, values: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -101,9 +129,9 @@ def _distinct_entries(factors: Tensor, indices: Tensor, values: Tensor | None) -
     return factors.index_select(0, keys // len(levels)) * distinct_values, entry
 
 
-def _find_pairs(entry: Tensor, offsets: Tensor, n_entries: int) -> Pairs:
-    """Find the pairs of a batch, ``entry`` (N,) being the distinct entry of each."""
-    left, right, pair_offsets = functional.pairs(offsets)
+def _find_pairs(entry: Tensor, offsets: Tensor, n_entries: int, part: slice = slice(None)) -> Pairs:
+    """Find the pairs of a batch, ``entry`` (N,) being the distinct entry of each, or those of some left entries."""
+    left, right, rows = functional.pairs(offsets, len(entry), part)
     keys = entry.index_select(0, left).long() * n_entries + entry.index_select(0, right)  # (P,)
     if n_entries**2 < 2**31:
         keys = keys.int()  # sorts in half the time
@@ -115,10 +143,9 @@ def _find_pairs(entry: Tensor, offsets: Tensor, n_entries: int) -> Pairs:
         left=first,
         right=keys - first * n_entries,
         distinct=torch.empty_like(inverse).index_copy_(0, order, inverse),
-        rows=functional.row_of_entry(pair_offsets, len(left)),
+        rows=rows,
         order=order,
         starts=pad(counts.cumsum(0), (1, 0)),
-        n_rows=len(offsets) - 1,
     )
 
 
@@ -130,7 +157,7 @@ def _chunk_elements(table: Tensor) -> int:
 
 
 class _Settings(NamedTuple):
-    pairs: Pairs
+    n_rows: int
     dtype: torch.dtype
     chunk_elements: int
     training: bool
@@ -148,31 +175,37 @@ class _Interaction(torch.autograd.Function):
         attention_projection: Tensor,
         projection: Tensor,
         keep: Tensor | None,
+        pairs: Pairs,
         settings: _Settings,
-    ) -> Tensor:
-        pairs = settings.pairs
-        chunks = _Chunks(entries, keep, len(weight), settings)
+    ) -> tuple[Tensor, Tensor]:
+        """Return the interaction term (B,), and the logarithm of the softmax's denominator (B,)."""
+        chunks = _Chunks(entries, keep, len(weight), pairs, settings)
         logits, scores, signs = _network(chunks, weight, bias, attention_projection, projection)
-        attention = functional.segment_softmax(logits[pairs.distinct], pairs.rows, pairs.n_rows)  # (P,)
+        attention, total = functional.segment_softmax(logits[pairs.distinct], pairs.rows, settings.n_rows)  # (P,), (B,)
         if keep is None:
             scores = scores[pairs.distinct]
         else:  # (P,) from the order of distinct pairs to that of rows
             scores = torch.empty_like(scores).index_copy_(0, pairs.order, scores)
-        result = entries.new_zeros(pairs.n_rows).index_add_(0, pairs.rows, attention * scores)  # (B,)
+        result = entries.new_zeros(settings.n_rows).index_add_(0, pairs.rows, attention * scores)  # (B,)
         parameters = (entries, weight, bias, attention_projection, projection)
-        ctx.save_for_backward(*parameters, keep, signs, attention, scores, result)
+        ctx.save_for_backward(*pairs, *parameters, keep, signs, attention, scores, result)
         ctx.settings = settings
-        return result
+        ctx.set_materialize_grads(False)
+        return result, total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        entries, weight, bias, attention_projection, projection, keep, signs, attention, scores, result = (
-            ctx.saved_tensors
-        )
-        pairs = ctx.settings.pairs
-        g_scores = attention * gradients[0][pairs.rows]  # (P,)
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors  # looked up once: a part that is worked again gives them but once
+        pairs = Pairs(*saved[: len(Pairs._fields)])
+        entries, weight, bias, attention_projection, projection, keep, signs, attention, scores, result = saved[
+            len(Pairs._fields) :
+        ]
+        g_result, g_total = (attention.new_zeros(len(result)) if g is None else g for g in gradients)
+        g_scores = attention * g_result[pairs.rows]  # (P,)
         g_logits = g_scores * (scores - result[pairs.rows])  # (P,)
-        chunks = _Chunks(entries, keep, len(weight), ctx.settings)
+        if gradients[1] is not None:
+            g_logits += attention * g_total[pairs.rows]
+        chunks = _Chunks(entries, keep, len(weight), pairs, ctx.settings)
         scaled = weight * attention_projection.unsqueeze(1)  # (t, k)
         g_logits = _sum_distinct(g_logits, pairs)  # (D,)
         g_scores = _sum_distinct(g_scores, pairs) if keep is None else g_scores[pairs.order]  # (D,) or (P,)
@@ -181,7 +214,8 @@ class _Interaction(torch.autograd.Function):
         )
         g_weight = products * attention_projection.unsqueeze(1)
         g_attention_projection = (products * weight).sum(1) + signed * bias
-        return g_entries, g_weight, signed * attention_projection, g_attention_projection, g_projection, None, None
+        g_bias = signed * attention_projection
+        return g_entries, g_weight, g_bias, g_attention_projection, g_projection, None, None, None
 
 
 def _sum_distinct(values: Tensor, pairs: Pairs) -> Tensor:
@@ -192,15 +226,18 @@ def _sum_distinct(values: Tensor, pairs: Pairs) -> Tensor:
 class _Chunks:
     """The distinct pairs, a chunk at a time, in buffers that all chunks share."""
 
-    def __init__(self, entries: Tensor, keep: Tensor | None, t: int, settings: _Settings) -> None:
-        self.entries, self.keep = entries, keep
-        self.pairs, self.dtype, self.training = settings.pairs, settings.dtype, settings.training
-        k = entries.shape[1]
-        self.size = max(1, min(settings.chunk_elements // max(k, t), len(self.pairs.left)))
+    def __init__(self, entries: Tensor, keep: Tensor | None, t: int, pairs: Pairs, settings: _Settings) -> None:
+        self.entries, self.keep, self.pairs = entries, keep, pairs
+        self.dtype, self.training = settings.dtype, settings.training
+        k, n = entries.shape[1], len(pairs.left)
+        self.size = max(1, min(settings.chunk_elements // max(k, t), n))
         self.left, self.right, self.product, self.spare = (entries.new_empty(self.size, k) for _ in range(4))
         self.hidden = entries.new_empty(self.size, t, dtype=self.dtype)
         if keep is not None:
-            self.rows = self.pairs.rows[self.pairs.order]  # (P,)
+            self.rows = pairs.rows[pairs.order]  # (P,)
+            # The first pair of each chunk: a GPU is asked for them once, or with a single chunk not at all.
+            self.firsts = pairs.starts[:: self.size].tolist() if n > self.size else [0]
+            self.firsts.append(len(pairs.rows))
 
     def __iter__(self) -> Iterator[slice]:
         n = len(self.pairs.left)
@@ -216,9 +253,9 @@ class _Chunks:
 
     def occurrences(self, chunk: slice) -> tuple[Tensor, slice, Tensor]:
         """Return the rows of the chunk's pairs, where these are in ``pairs.order``, and where each pair's start."""
-        starts = self.pairs.starts[chunk.start : chunk.stop + 1]
-        where = slice(int(starts[0]), int(starts[-1]))
-        return self.rows[where], where, starts - starts[0]
+        number = chunk.start // self.size
+        where = slice(self.firsts[number], self.firsts[number + 1])
+        return self.rows[where], where, self.pairs.starts[chunk.start : chunk.stop + 1] - where.start
 
 
 def _network(
@@ -230,18 +267,20 @@ def _network(
     scores = weight.new_empty(n if keep is None else len(pairs.order))
     signs = torch.empty(n, len(weight), dtype=torch.uint8, device=weight.device) if chunks.training else None
     weight_T, bias = weight.to(chunks.dtype).T, bias.to(chunks.dtype)
+    kept = None if keep is None else keep * projection  # (B, k)
     for chunk in chunks:
         _, _, product = chunks.load(chunk)
         hidden = chunks.hidden[: len(product)]
-        torch.addmm(bias, product.to(chunks.dtype), weight_T, out=hidden).relu_()  # (c, t)
+        torch.addmm(bias, product.to(chunks.dtype), weight_T, out=hidden)  # (c, t)
+        hidden = hidden.to(weight.dtype).relu_()
         if signs is not None:
             signs[chunk].view(torch.bool).copy_(hidden)  # written as bool, read as bytes: each the faster way
-        torch.mv(hidden.to(attention_projection.dtype), attention_projection, out=logits[chunk])
-        if keep is None:
+        torch.mv(hidden, attention_projection, out=logits[chunk])
+        if kept is None:
             torch.mv(product, projection, out=scores[chunk])
         else:
             rows, where, starts = chunks.occurrences(chunk)
-            scores[where] = _dot_each(product.mul_(projection), keep, rows, starts)
+            scores[where] = _dot_each(product, kept, rows, starts)
     return logits, scores, signs
 
 

@@ -15,13 +15,9 @@ def parameters(n_features=9, k=3, t=4, seed=1):
 
 def interactions_of(batch, factors):
     indices, values, offsets = batch
-    left, right, pair_offsets = functional.pairs(offsets)
+    left, right, rows = functional.pairs(offsets)
     embedded = factors[indices] * values[:, None]
-    return embedded[left] * embedded[right], pair_offsets
-
-
-def rows_of(pair_offsets):
-    return torch.arange(len(pair_offsets) - 1).repeat_interleave(pair_offsets.diff())
+    return embedded[left] * embedded[right], rows
 
 
 def test_linear_equals_loop(batch):
@@ -46,10 +42,17 @@ def test_bi_interaction_by_hand():
 
 
 def test_pairs_by_hand():
-    left, right, pair_offsets = functional.pairs(torch.tensor([0, 3, 3, 4, 6]))
+    left, right, rows = functional.pairs(torch.tensor([0, 3, 3, 4, 6]))
     assert left.tolist() == [0, 0, 1, 4]
     assert right.tolist() == [1, 2, 2, 5]
-    assert pair_offsets.tolist() == [0, 3, 3, 3, 4]
+    assert rows.tolist() == [0, 0, 0, 3]
+
+
+def test_parts_of_the_pairs_make_the_whole():
+    offsets = torch.tensor([0, 3, 3, 4, 6])
+    parts = [functional.pairs(offsets, part=part) for part in (slice(0, 1), slice(1, 5), slice(5, 6))]
+    for whole, some in zip(functional.pairs(offsets), zip(*parts, strict=True), strict=True):
+        assert torch.equal(torch.cat(some), whole)
 
 
 def test_attention_logits_by_hand():
@@ -62,9 +65,9 @@ def test_attention_logits_by_hand():
 def test_attention_equals_loop(batch):
     X, csr = batch
     V, W, b, h = (parameter.detach() for parameter in parameters())
-    interactions, pair_offsets = interactions_of(csr, V)
+    interactions, rows = interactions_of(csr, V)
     logits = functional.attention_logits(interactions, W, b, h)
-    attention = functional.segment_softmax(logits, rows_of(pair_offsets), len(X))
+    attention, _ = functional.segment_softmax(logits, rows, len(X))
     expected = np.concatenate([reference.attention(x, V.numpy(), W.numpy(), b.numpy(), h.numpy())[2] for x in X])
     np.testing.assert_allclose(attention, expected, rtol=1e-10)
 
@@ -72,36 +75,38 @@ def test_attention_equals_loop(batch):
 def test_attention_sums_to_one_and_differs_between_pairs(batch):
     X, csr = batch
     V, W, b, h = (parameter.detach() for parameter in parameters())
-    interactions, pair_offsets = interactions_of(csr, V)
-    rows = rows_of(pair_offsets)
-    attention = functional.segment_softmax(functional.attention_logits(interactions, W, b, h), rows, len(X))
+    interactions, rows = interactions_of(csr, V)
+    attention, _ = functional.segment_softmax(functional.attention_logits(interactions, W, b, h), rows, len(X))
     sums = torch.zeros(len(X), dtype=torch.float64).index_add(0, rows, attention)
-    np.testing.assert_allclose(sums[pair_offsets.diff() > 0], 1.0, rtol=1e-12)
-    for row in torch.nonzero(pair_offsets.diff() > 1).flatten():
+    n_pairs = torch.bincount(rows, minlength=len(X))
+    np.testing.assert_allclose(sums[n_pairs > 0], 1.0, rtol=1e-12)
+    for row in torch.nonzero(n_pairs > 1).flatten():
         assert attention[rows == row].std() > 1e-3
 
 
 def test_attention_uniform_when_h_is_zero(batch):
     X, csr = batch
     V, W, b, h = parameters()
-    interactions, pair_offsets = interactions_of(csr, V)
+    interactions, rows = interactions_of(csr, V)
     logits = functional.attention_logits(interactions, W, b, torch.zeros_like(h))
-    attention = functional.segment_softmax(logits, rows_of(pair_offsets), len(X)).detach()
-    np.testing.assert_allclose(attention, 1 / pair_offsets.diff().repeat_interleave(pair_offsets.diff()))
+    attention, _ = functional.segment_softmax(logits, rows, len(X))
+    np.testing.assert_allclose(attention.detach(), 1 / torch.bincount(rows)[rows])
 
 
 def test_segment_softmax_survives_logits_that_overflow_exp():
-    attention = functional.segment_softmax(torch.tensor([1e4, 1e4, -1e4, 7.0]), torch.tensor([0, 0, 0, 2]), 3)
+    logits, rows = torch.tensor([1e4, 1e4, -1e4, 7.0]), torch.tensor([0, 0, 0, 2])
+    attention, logsumexp = functional.segment_softmax(logits, rows, 3)
     assert attention.tolist() == [0.5, 0.5, 0.0, 1.0]
+    assert logsumexp.tolist() == pytest.approx([1e4 + np.log(2), -np.inf, 7.0])
 
 
 def test_pool_equals_loop(batch):
     X, csr = batch
     V, W, b, h = (parameter.detach() for parameter in parameters())
-    interactions, pair_offsets = interactions_of(csr, V)
+    interactions, rows = interactions_of(csr, V)
     logits = functional.attention_logits(interactions, W, b, h)
-    attention = functional.segment_softmax(logits, rows_of(pair_offsets), len(X))
-    pooled = functional.pool(interactions, attention, pair_offsets)
+    attention, _ = functional.segment_softmax(logits, rows, len(X))
+    pooled = functional.pool(interactions, attention, rows, len(X))
     for x, row in zip(X, pooled, strict=True):
         _, vectors, weights = reference.attention(x, V.numpy(), W.numpy(), b.numpy(), h.numpy())
         expected = sum((a * e for a, e in zip(weights, vectors, strict=True)), np.zeros(3))
@@ -123,10 +128,10 @@ def test_attention_gradcheck(batch):
     X, csr = batch
 
     def pooled(V, W, b, h):
-        interactions, pair_offsets = interactions_of(csr, V)
+        interactions, rows = interactions_of(csr, V)
         logits = functional.attention_logits(interactions, W, b, h)
-        attention = functional.segment_softmax(logits, rows_of(pair_offsets), len(X))
-        return functional.pool(interactions, attention, pair_offsets)
+        attention, _ = functional.segment_softmax(logits, rows, len(X))
+        return functional.pool(interactions, attention, rows, len(X))
 
     assert torch.autograd.gradcheck(pooled, parameters())
 

@@ -59,6 +59,26 @@ def test_equals_the_plain_version(lengths, values, dropout, chunk_elements):
         torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("dropout", [False, True], ids=["", "dropout"])
+@pytest.mark.parametrize("max_pairs", [1, 7, 100, 779])
+def test_parts_of_a_long_row_equal_the_plain_version(dropout, max_pairs):
+    batch, parameters = draw_batch([40], VALUES["real-valued"]), draw_parameters()  # 780 pairs
+    keep = mask([40], 7) if dropout else None
+    plain = value_and_gradients(functional.attentional_interaction, parameters, batch, keep)
+    parts = value_and_gradients(pairs.attentional_interaction, parameters, batch, keep, max_pairs=max_pairs)
+    for expected, actual in zip(plain, parts, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("max_pairs", [1, 7, 100, 780])
+def test_cut_keeps_to_the_number_of_pairs(max_pairs):
+    offsets = torch.tensor([0, 40])
+    sizes = [len(functional.pairs(offsets, part=part)[0]) for part in pairs._cut(40, max_pairs)]
+    assert sum(sizes) == 780
+    assert all(size <= max(max_pairs, 39) for size in sizes)
+    assert len(sizes) <= 2 * 780 / max_pairs + 1
+
+
 def test_plain_version_passes_gradcheck_with_dropout():
     lengths = [0, 1, 4, 3]
     batch, parameters = draw_batch(lengths, VALUES["real-valued"], 9), draw_parameters(3, 4, 9)

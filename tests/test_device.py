@@ -1,0 +1,92 @@
+"""What a CUDA device would have to wait for, or would miss: shown on the CPU."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import ragged_matrix
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from skafm._batch import Rows
+from skafm._losses import squared_error
+from skafm._optim import SOLVERS
+from skafm._train import Examples, Objective, Plan, _step, predict, train
+from skafm.nn import AFM, FM
+
+N, FEATURES = 30, 1000
+PENALTIES = {"linear.weight": 0.1, "factors": 0.1}
+
+
+def examples(kind):
+    X = np.zeros((N, FEATURES))
+    X[:, :9] = ragged_matrix(N) if kind == "ragged" else (np.arange(9) + np.arange(N)[:, None]) % 3 == 0
+    target = torch.linspace(-1, 1, N, dtype=torch.float64)
+    return Examples(Rows.from_scipy(X, torch.device("cpu")), target, torch.ones(N, dtype=torch.float64))
+
+
+def trainee(make, solver):
+    sizes = (FEATURES, 3) if make is FM else (FEATURES, 3, 4)
+    module = make(*sizes, dropout=0.3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    return module, SOLVERS[solver](parameters, 0.1), Objective(squared_error, PENALTIES)
+
+
+both = pytest.mark.parametrize("make", [FM, AFM])
+kinds = pytest.mark.parametrize("kind", ["one-hot", "ragged"])
+
+
+@both
+@kinds
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("memory", [2**30, 1])
+def test_every_tensor_is_created_on_the_device_of_the_data(make, kind, solver, memory):
+    data = examples(kind)
+    module, optimizer, objective = trainee(make, solver)
+    plan = Plan(batch_size=8, shuffle=True, max_iter=2, tol=0.0, n_iter_no_change=9, memory=memory)
+    with torch.device("meta"):  # where a tensor goes that is given no device; it has no data to compute with
+        losses, _ = train(module, data, objective, optimizer, plan, torch.Generator("cpu").manual_seed(0))
+        raw = predict(module, data.rows, 8, memory)
+    assert np.isfinite(losses).all()
+    assert raw.device.type == "cpu"
+    assert raw.isfinite().all()
+
+
+class Waits(TorchDispatchMode):
+    """Records the operations whose result, or its size, the host has to wait for."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name, kwargs = function.overloadpacket.__name__, kwargs or {}
+        known = name == "repeat_interleave" and kwargs.get("output_size") is not None
+        by_mask = name in {"index", "index_put_"} and any(i is not None and i.dtype == torch.bool for i in args[1])
+        waiting = {
+            "_local_scalar_dense",
+            "unique_consecutive",
+            "_unique2",
+            "nonzero",
+            "masked_select",
+            "repeat_interleave",
+        }
+        if by_mask or (name in waiting and not known):
+            self.seen.append(name)
+        return function(*args, **kwargs)
+
+
+@kinds
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [(FM, ["unique_consecutive"]), (AFM, ["unique_consecutive", "repeat_interleave", "unique_consecutive"])],
+    ids=["FM: number of features", "AFM: number of features, of pairs, of distinct pairs"],
+)
+def test_host_waits_for_sizes_alone(make, kind, expected):
+    data = examples(kind)
+    module, optimizer, objective = trainee(make, "adagrad")
+    chosen = torch.arange(3, 11)
+    expected = (["repeat_interleave"] if kind == "ragged" else []) + expected  # the number of entries
+    if make is AFM and kind == "ragged":  # the distinct values, and entries
+        expected = [*expected[:2], "_unique2", "_unique2", *expected[2:]]
+    with Waits() as waits:
+        _step(module, data, chosen, objective, optimizer, memory=None)
+    assert waits.seen == expected
