@@ -53,7 +53,7 @@ class AFMRegressor(Regression, FactorizationMachine):
     learning_rate : float, default=0.05
         Step size, above 0.
     batch_size : int or "auto", default="auto"
-        The most rows in a batch. "auto" is 1/128 of the rows, but no fewer than 128 and no more than 1024.
+        The most rows in a batch. "auto" is 1/128 of the rows, but no fewer than 200 and no more than 1024.
     max_iter : int, default=100
         The most epochs.
     tol : float, default=1e-3
@@ -229,5 +229,5 @@ def _typical_pairs(examples):
     paired = n_pairs > 0
     if not paired.any():
         return 1.0
-    weight = examples.weight[paired]
+    weight = torch.ones_like(n_pairs[paired]) if examples.weight is None else examples.weight[paired]
     return float(weight.sum() / (weight / n_pairs[paired]).sum())

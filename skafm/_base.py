@@ -104,7 +104,7 @@ class FactorizationMachine(BaseEstimator, ABC):
         device = _find_device(self.device)
         rows = Rows.from_scipy(X, device)
         tensor = partial(torch.tensor, dtype=rows.dtype, device=device)
-        examples = Examples(rows, tensor(target), tensor(weight))
+        examples = Examples(rows, tensor(target), None if np.ptp(weight) == 0 else tensor(weight))
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         generator = torch.Generator(device).manual_seed(seed)
         module = self._build(self.n_features_in_, generator=generator, device=device, dtype=rows.dtype)
@@ -206,7 +206,7 @@ def _find_device(device):
 
 def _auto_batch_size(n_samples):
     """Return the rows of a batch: 128 steps an epoch, within the sizes that learn well and are fast."""
-    return min(max(n_samples // 128, 128), 1024)
+    return min(max(n_samples // 128, 200), 1024)
 
 
 def working_memory():

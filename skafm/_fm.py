@@ -35,7 +35,7 @@ class FMRegressor(Regression, FactorizationMachine):
     learning_rate : float, default=0.05
         Step size, above 0.
     batch_size : int or "auto", default="auto"
-        The most rows in a batch. "auto" is 1/128 of the rows, but no fewer than 128 and no more than 1024.
+        The most rows in a batch. "auto" is 1/128 of the rows, but no fewer than 200 and no more than 1024.
     max_iter : int, default=100
         The most epochs.
     tol : float, default=1e-3

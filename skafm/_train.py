@@ -40,8 +40,8 @@ class Examples(NamedTuple):
     rows: Rows
     target: Tensor
     """(n_samples,)"""
-    weight: Tensor
-    """(n_samples,) Of mean 1."""
+    weight: Tensor | None
+    """(n_samples,) Of mean 1; None where all are alike."""
 
 
 class Objective(NamedTuple):
@@ -117,7 +117,8 @@ def train(
     memory = plan.memory if worst > plan.memory else None
     for epoch in range(1, plan.max_iter + 1):
         loss = _epoch(module, examples, objective, optimizer, plan, memory, generator)
-        if not (math.isfinite(loss) and all(bool(p.isfinite().all()) for _, p in module.named_parameters())):
+        extremes = torch.stack([torch.stack(p.aminmax()) for _, p in module.named_parameters()])  # nan, if any is
+        if not (math.isfinite(loss) and bool(extremes.isfinite().all())):
             what = f"The loss became {loss} in epoch {epoch}"
             raise ValueError(
                 f"{what}: lower learning_rate (now {optimizer.learning_rate}) or scale X, e.g. with MaxAbsScaler."
@@ -156,7 +157,8 @@ def _step(
     module: Module, examples: Examples, chosen: Tensor, objective: Objective, optimizer: Optimizer, memory: int | None
 ) -> Tensor:
     """Take one step on the chosen rows (B,), in pieces if need be, and return the objective there (a scalar)."""
-    target, weight = examples.target.index_select(0, chosen), examples.weight.index_select(0, chosen)
+    target = examples.target.index_select(0, chosen)  # (B,)
+    weight = None if examples.weight is None else examples.weight.index_select(0, chosen)  # (B,)
     # The model sees the batch's own U features alone, so that nothing in a step has the size of the table.
     features, batch, columns = localize(examples.rows.take(chosen), examples.rows.n_features)  # (U,)
     parameters = {
@@ -164,28 +166,34 @@ def _step(
         for name, parameter in module.named_parameters()
     }
     leaves = [parameter.requires_grad_() for parameter in parameters.values()]
-    value = weight.new_zeros(())
+    value = target.new_zeros(())
     gradients: list[Tensor] = []
     whole = [(slice(None), batch)]
     for rows, piece in whole if memory is None else split(batch, module.memory(batch.offsets.diff()), memory):
         given = columns if piece is batch else None
         raw = cast(Tensor, functional_call(cast(nn.Module, module), parameters, (*piece, given)))
-        loss = weight[rows] @ objective.loss(raw, target[rows]) / len(chosen)
+        each = objective.loss(raw, target[rows])
+        loss = (each.sum() if weight is None else weight[rows] @ each) / len(chosen)
         value += loss.detach()
         parts = torch.autograd.grad(loss, leaves)
         gradients = [a + b for a, b in zip(gradients, parts, strict=True)] if gradients else list(parts)
     named = dict(zip(parameters, gradients, strict=True))
     if objective.penalties:
-        value += _penalize(named, parameters, objective, module.per_feature, _share(columns, weight))
+        share = _share(columns, len(chosen), target.dtype) if weight is None else _weighted_share(columns, weight)
+        value += _penalize(named, parameters, objective, module.per_feature, share)
     optimizer.step(parameters, named, dict.fromkeys(module.per_feature, features))
     return value
 
 
-def _share(columns: Columns, weight: Tensor) -> Tensor:
-    """Return the weighted share (U,) of the batch's rows that have each of its features."""
+def _share(columns: Columns, n_rows: int, dtype: torch.dtype) -> Tensor:
+    """Return the share (U,) of the batch's rows that have each of its features."""
+    return columns[2].diff().to(dtype) / n_rows
+
+
+def _weighted_share(columns: Columns, weight: Tensor) -> Tensor:
+    """Return the same with rows that count as their weight (B,)."""
     rows, _, starts = columns
-    spread = weight.unsqueeze(1)  # (B, 1)
-    total = embedding_bag(rows, spread, starts, mode="sum", include_last_offset=True)  # (U, 1)
+    total = embedding_bag(rows, weight.unsqueeze(1), starts, mode="sum", include_last_offset=True)  # (U, 1)
     return total.squeeze(1) / len(weight)
 
 
