@@ -63,10 +63,12 @@ def main():
     parser.add_argument("--name", default="frappe")
     parser.add_argument("--factors", type=int, default=256)
     parser.add_argument("--epochs", type=int, nargs=2, default=(12, 2), metavar=("FM", "AFM"))
+    parser.add_argument("--reduced-precision", action="store_true", help="of the AFM's matrix products")
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     X, y, X_val, y_val = load(options.data, options.name)
     common = {"n_factors": options.factors, "batch_size": 128, "learning_rate": 0.05, "l2_factors": 0.0, "tol": 0.0}
-    common |= {"n_iter_no_change": 1000, "random_state": 0}
+    common |= {"n_iter_no_change": 1000, "random_state": options.seed}
 
     start = time.perf_counter()
     fm = FMRegressor(dropout=0.3, max_iter=options.epochs[0], **common).fit(X, y)
@@ -74,9 +76,19 @@ def main():
     penalty = 1 / (128 * float(np.var(y)))  # lambda = 1 of the authors' code
     for epochs in range(1, options.epochs[1] + 1):
         afm = AFMRegressor(attention_size=options.factors, dropout=0.2, l2_attention=penalty, init=fm, **common)
+        afm.set_params(reduced_precision=options.reduced_precision)
         start = time.perf_counter()
         afm.set_params(max_iter=epochs).fit(X, y)
-        report(afm, time.perf_counter() - start, X_val, y_val, k=options.factors, epochs=epochs, dropout=0.2)
+        report(
+            afm,
+            time.perf_counter() - start,
+            X_val,
+            y_val,
+            k=options.factors,
+            epochs=epochs,
+            dropout=0.2,
+            reduced=options.reduced_precision,
+        )
 
 
 if __name__ == "__main__":

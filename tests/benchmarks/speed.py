@@ -3,7 +3,8 @@
     python tests/benchmarks/speed.py --data FOLDER [--name frappe] [--factors 256] [--batches 128 4096]
 
 FOLDER holds NAME_train.npz and NAME_validation.npz, see README.md beside this file. Dropout is 0.2 and t = k. DeepCTR-
-Torch is timed on the first 32,768 rows of an epoch.
+Torch is timed on the first 32,768 rows of an epoch. ``peak_share`` is the part of the machine's speed in float32 matrix
+products, measured first, that the three products of Eq. 5 and its gradient over each batch's distinct pairs make up.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import warnings
 from importlib.util import find_spec
 
 import numpy as np
+import torch
 from quality import load
 from sklearn.exceptions import ConvergenceWarning
 
@@ -21,22 +23,38 @@ from skafm import AFMRegressor
 warnings.simplefilter("ignore", ConvergenceWarning)  # one epoch is the point
 
 
-def report(system, options, batch, epoch, predict):
+def peak_flops(dtype=torch.float32):
+    """Return the operations a second of a product of (4096, 256) and (256, 256) matrices."""
+    left, right = torch.ones(4096, 256, dtype=dtype), torch.ones(256, 256, dtype=dtype)
+    seconds = []
+    for _ in range(30):
+        start = time.perf_counter()
+        left @ right
+        seconds.append(time.perf_counter() - start)
+    return 2 * 4096 * 256**2 / min(seconds)
+
+
+def needed_flops(X, batch, k, t, n_batches=20):
+    """Return the operations of Eq. 5 and its gradient over the distinct pairs of an epoch, from some of its batches."""
+    rows = X.indices.reshape(X.shape[0], -1).astype(np.int64)
+    order = np.random.default_rng(0).permutation(len(rows))[: n_batches * batch]
+    left, right = np.triu_indices(rows.shape[1], 1)
+    chosen = np.array_split(rows[order], max(len(order) // batch, 1))
+    distinct = [len(np.unique(part[:, left] * X.shape[1] + part[:, right])) for part in chosen]
+    return 3 * 2 * k * t * sum(distinct) * len(rows) / len(order)
+
+
+def report(options, **figures):
     """Print one measurement."""
-    line = {
-        "system": system,
-        "data": options.name,
-        "k": options.factors,
-        "batch": batch,
-        "s_per_epoch": round(epoch, 2),
-    }
-    print(json.dumps(line | {"predict_rows_s": int(predict)}), flush=True)
+    print(json.dumps({"data": options.name, "k": options.factors, **figures}), flush=True)
 
 
-def skafm_speed(options, batch):
-    """Measure one epoch and the better of three predictions."""
+def skafm_speed(options, batch, reduced_precision):
+    """Measure one epoch and the best of three predictions."""
     X, y, X_val, _ = load(options.data, options.name)
-    model = AFMRegressor(options.factors, attention_size=options.factors, dropout=0.2, batch_size=batch, max_iter=1)
+    k = options.factors
+    settings = {"batch_size": batch, "max_iter": 1, "reduced_precision": reduced_precision}
+    model = AFMRegressor(k, attention_size=k, dropout=0.2, **settings)
     start = time.perf_counter()
     model.fit(X, y)
     epoch, seconds = time.perf_counter() - start, []
@@ -44,7 +62,10 @@ def skafm_speed(options, batch):
         start = time.perf_counter()
         model.predict(X_val)
         seconds.append(time.perf_counter() - start)
-    report("skafm", options, batch, epoch, X_val.shape[0] / min(seconds))
+    system = "skafm, reduced precision" if reduced_precision else "skafm"
+    share = needed_flops(X, batch, k, k) / epoch / peak_flops()
+    figures = {"s_per_epoch": round(epoch, 2), "predict_rows_s": int(X_val.shape[0] / min(seconds))}
+    report(options, system=system, batch=batch, **figures, peak_share=round(share, 2))
 
 
 def deepctr_speed(options, batch, rows=32_768):
@@ -64,8 +85,8 @@ def deepctr_speed(options, batch, rows=32_768):
     model.fit(some, y[:rows], batch_size=batch, epochs=1, verbose=0)
     fitted = time.perf_counter()
     model.predict(some, 4096)
-    epoch, predict = (fitted - start) * len(y) / rows, rows / (time.perf_counter() - fitted)
-    report("DeepCTR-Torch", options, batch, epoch, predict)
+    predict, epoch = rows / (time.perf_counter() - fitted), (fitted - start) * len(y) / rows
+    report(options, system="DeepCTR-Torch", batch=batch, s_per_epoch=round(epoch, 2), predict_rows_s=int(predict))
 
 
 if __name__ == "__main__":
@@ -75,7 +96,10 @@ if __name__ == "__main__":
     parser.add_argument("--factors", type=int, default=256)
     parser.add_argument("--batches", type=int, nargs="+", default=[128, 4096])
     arguments = parser.parse_args()
+    speeds = {"float32": peak_flops(), "bfloat16": peak_flops(torch.bfloat16)}
+    print(json.dumps({f"{name}_GFLOP_s": round(speed / 1e9) for name, speed in speeds.items()}), flush=True)
     for size in arguments.batches:
-        skafm_speed(arguments, size)
+        skafm_speed(arguments, size, False)
+        skafm_speed(arguments, size, True)
         if find_spec("deepctr_torch"):
             deepctr_speed(arguments, size)
