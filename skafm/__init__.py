@@ -1,8 +1,8 @@
 """Factorization machines and attentional factorization machines for scikit-learn."""
 
-from skafm._afm import AFMRegressor
-from skafm._fm import FMRegressor
+from skafm._afm import AFMClassifier, AFMRegressor
+from skafm._fm import FMClassifier, FMRegressor
 
 __version__ = "0.1.0"
 
-__all__ = ["AFMRegressor", "FMRegressor"]
+__all__ = ["AFMClassifier", "AFMRegressor", "FMClassifier", "FMRegressor"]

@@ -1,50 +1,60 @@
-"""Validate, train, store: what all estimators share, and a mixin for each task. No model is known here."""
+"""Validate, train, store: what all estimators share. No model is known here, and torch comes when first needed."""
 
+import copy
+import time
 import warnings
 from abc import ABC, abstractmethod
-from functools import partial
 from numbers import Integral, Real
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from sklearn import get_config
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from skafm._batch import Rows, as_tensor
-from skafm._losses import squared_error
-from skafm._optim import SOLVERS
-from skafm._train import Examples, Objective, Plan, predict, train
-
-_ROWS_AT_ONCE = 2**15  # of a prediction
+from skafm._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 
 PARAMETERS = {
     "n_factors": [Interval(Integral, 1, None, closed="left")],
     "dropout": [Interval(Real, 0, 1, closed="left")],
     "l2_linear": [Interval(Real, 0, None, closed="left")],
     "l2_factors": [Interval(Real, 0, None, closed="left")],
-    "solver": [StrOptions(set(SOLVERS))],
+    "solver": [StrOptions({"adagrad", "adam", "sgd"})],
     "learning_rate": [Interval(Real, 0, None, closed="neither")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
     "tol": [Interval(Real, 0, None, closed="left")],
     "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "scoring": [StrOptions({"loss"} | set(get_scorer_names())), callable],
+    "warm_start": ["boolean"],
     "shuffle": ["boolean"],
     "verbose": ["verbose"],
     "random_state": ["random_state"],
-    "device": [str, torch.device],
+    "device": "no_validation",
 }
-"""Constructor parameters that all estimators have, and what they may be."""
+"""Constructor parameters that all estimators have, and what they may be; torch judges the device."""
 
 
-class FactorizationMachine(BaseEstimator, ABC):
+class Data(NamedTuple):
+    """Validated rows of positive weight."""
+
+    X: object
+    y: np.ndarray
+    weight: np.ndarray
+
+
+class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
     """A model and its training, whatever the task.
 
     A subclass's constructor stores the parameters; it names what it learns in ``_attributes`` and what it penalises
-    in ``_penalties``.
+    in ``_penalties``. A mixin gives the task: the loss, and what y is to the raw score.
     """
 
     _attributes: dict[str, str]
@@ -53,108 +63,232 @@ class FactorizationMachine(BaseEstimator, ABC):
     """The module's parameter -> the constructor parameter that is its L2 penalty."""
 
     _parameter_constraints = PARAMETERS
+    _paused: dict
+    """The optimizer and the generator after ``partial_fit``."""
 
     @abstractmethod
-    def _build(self, n_features, **factory):
+    def _build(self, n_features, n_outputs, **factory):
         """Return a module to train, on its random start."""
 
     @abstractmethod
-    def _rebuild(self, **factory):
+    def _rebuild(self, n_outputs, **factory):
         """Return a module of the fitted sizes."""
 
     @abstractmethod
-    def _start(self, module, examples, generator, shift, scale):
+    def _lead(self, module, generator, examples, held):
         """Lead the module from its random start to where training begins."""
 
     @abstractmethod
-    def _encode(self, y, sample_weight):
-        """Return the target to train on, and the shift and scale that lead from its raw score back to y's."""
+    def _hold(self, module):
+        """Take the gradient from what is not to be trained."""
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    @_fit_context(prefer_skip_nested_validation=False)
+    @with_callbacks
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
         """Learn from rows and their targets.
 
         Parameters
         ----------
         X : {sparse matrix or array, array-like} of shape (n_samples, n_features)
             Finite, best a CSR matrix. float32 is computed in float32, everything else in float64.
-        y : array-like of shape (n_samples,)
-            Finite targets, in any unit.
+        y : array-like of shape (n_samples,) or, to learn several numbers a row, (n_samples, n_outputs)
+            Finite targets in any unit, or of a classifier the labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative; only their ratios matter. ``None`` weighs all rows alike.
+        X_val : {sparse matrix or array, array-like} of shape (n_val, n_features), default=None
+            With ``y_val``, rows to stop early on, in place of a part of X. In a pipeline,
+            ``Pipeline(..., transform_input=["X_val"])`` transforms them as it does X.
+        y_val : array-like of shape (n_val,), default=None
+            Their targets.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights.
 
         Returns
         -------
         self : object
-            The fitted estimator.
+            The fitted estimator. Interrupted by Ctrl-C, that of the epochs done, with a warning.
 
         Raises
         ------
         ValueError
             If the input is malformed, or if the loss stops being finite.
         """
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], y_numeric=True)
+        task = FitTask(self, X, y, sample_weight, self.max_iter)
+        go_on = self.warm_start and hasattr(self, "factors_")
+        if not go_on:
+            for learnt in ("classes_", "_range"):
+                self.__dict__.pop(learnt, None)
+        train, held = self._divide(X, y, sample_weight, (X_val, y_val, sample_weight_val), reset=not go_on)
+        training, examples, monitor = self._prepare(train, held, go_on=go_on)
+        self._run(training, examples, monitor, task)
+        self._store(training)
+        self.__dict__.pop("_paused", None)
+        task.end()
+        return self
+
+    def _divide(self, X, y, sample_weight, validation, *, reset):
+        """Return the rows to train on, and those to stop early on or None."""
+        given = validation[0] is not None
+        if given != (validation[1] is not None):
+            raise ValueError("X_val and y_val belong together: give both or neither.")
+        if given and not self.early_stopping:
+            raise ValueError("X_val and y_val are for early stopping: set early_stopping=True, or leave them out.")
+        if validation[2] is not None and not given:
+            raise ValueError("sample_weight_val weighs X_val: give X_val and y_val too, or leave it out.")
+        train = self._check(X, y, sample_weight, reset=reset, learn=True)
+        if given:
+            return train, self._check(*validation, reset=False, learn=False)
+        if not self.early_stopping:
+            return train, None
+        size = {"test_size": self.validation_fraction, "random_state": check_random_state(self.random_state)}
+        parts = train_test_split(*train, stratify=self._strata(train.y), **size)
+        return Data(*parts[::2]), Data(*parts[1::2])
+
+    def _check(self, X, y, sample_weight, *, reset, learn):
+        """Validate rows and targets; leave out those of weight zero, which are no rows."""
+        dtype = [np.float64, np.float32]
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=dtype, reset=reset, **self._target_checks)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         if not weight.any():
             raise ValueError("All sample weights are zero: give at least one sample a positive weight.")
-        if not weight.all():  # a row of weight zero is no row
+        if not weight.all():
             X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
-        weight = weight / weight.mean()
-        target, shift, scale = self._encode(y, weight)
-        device = _find_device(self.device)
-        rows = Rows.from_scipy(X, device)
-        tensor = partial(torch.tensor, dtype=rows.dtype, device=device)
-        examples = Examples(rows, tensor(target), None if np.ptp(weight) == 0 else tensor(weight))
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        generator = torch.Generator(device).manual_seed(seed)
-        module = self._build(self.n_features_in_, generator=generator, device=device, dtype=rows.dtype)
-        self._start(module, examples, generator, shift, scale)
-        self._fit_module(module, examples, generator)
-        module.rescale_(shift, scale)
-        self._store(module)
+        return Data(X, *self._check_target(y, weight, learn=learn))
+
+    def _prepare(self, train, held, *, go_on, keep_units=False, shuffle=None):
+        """Return the training at its start, its examples, and the function that scores the held-out rows or None."""
+        from skafm import _engine
+
+        if not keep_units:
+            self._units = self._find_units(train)
+        shift, scale = self._units
+        random = check_random_state(self.random_state)
+        device = _engine.find_device(self.device)
+        generator = _engine.torch.Generator(device).manual_seed(random.randint(np.iinfo(np.int32).max))
+        load = lambda data: _engine.load(data.X, self._encode(data.y), data.weight, device)  # noqa: E731
+        examples, held_examples = load(train), None if held is None else load(held)
+        module = self._build(
+            self.n_features_in_,
+            self._n_outputs(train.y),
+            generator=generator,
+            device="meta" if go_on else device,
+            dtype=examples.rows.dtype,
+        )
+        if go_on:
+            before = self._parameters()
+            _check_sizes(module, before)
+            _engine.fill(module, before, -shift / scale, 1 / scale, device)
+        else:
+            _engine.start(module, self._first_intercept(train))
+            self._lead(module, generator, examples, held_examples)
+        self._hold(module)
+        monitor = None if held is None else self._monitor(held, held_examples)
+        return self._training(module, generator, examples, shuffle=shuffle), examples, monitor
+
+    def _training(self, module, generator, examples, *, shuffle=None):
+        """Return the training of a module."""
+        from skafm import _engine
+
+        n_samples = len(examples.rows)
+        size = _auto_batch_size(n_samples) if self.batch_size == "auto" else self.batch_size
+        plan = _engine.Plan(size, self.shuffle if shuffle is None else shuffle, working_memory())
+        penalties = {name: getattr(self, parameter) for name, parameter in self._penalties.items()}
+        return _engine.Training(module, generator, self._loss, penalties, self.solver, self.learning_rate, plan)
+
+    def _monitor(self, held, examples):
+        """Return the function that scores a training on the held-out rows, the greater the better."""
+        if self.scoring == "loss":
+            return self._loss_monitor(examples)
+        scorer = check_scoring(self, self.scoring)
+        weight = {} if np.ptp(held.weight) == 0 else {"sample_weight": held.weight}
+        y = self._decode(held.y)
+
+        def score(training):
+            fitted = copy.copy(self)
+            fitted.__dict__.pop("feature_names_in_", None)  # the rows have no names any more
+            fitted.__dict__.update(self._fitted(training))
+            return scorer(fitted, held.X, y, **weight)
+
+        return score
+
+    @staticmethod
+    def _loss_monitor(examples):
+        return lambda training: -training.evaluate(examples)
+
+    def _run(self, training, examples, monitor, task=None):
+        """Train, and set the attributes that say how it went."""
+        from skafm import _engine
+
+        losses: list[float] = []
+        scores: list[float] = []
+        kept, over = None, False
+        epochs = training.epochs(examples)
+        try:
+            while len(losses) < self.max_iter and not over:
+                started, epoch = time.perf_counter(), None if task is None else task.begin_epoch()
+                losses.append(next(epochs))
+                if monitor is not None:
+                    scores.append(monitor(training))
+                    if scores[-1] > max(scores[:-1], default=-np.inf):
+                        kept = training.keep()
+                if self.verbose:
+                    _print_epoch(losses, scores, self.max_iter, time.perf_counter() - started)
+                watched = [-score for score in scores] if scores else losses
+                over = _engine.stalled(watched, self.tol, self.n_iter_no_change)
+                over |= task is not None and task.end_epoch(epoch, lambda: self._fitted(training))
+        except KeyboardInterrupt:
+            over, done = True, f"The fit was interrupted: this is the model of {len(losses)} epochs"
+            warnings.warn(f"{done} and of what was done of the next.", stacklevel=5)
+        if kept is not None:
+            training.bring_back(kept)
+        if not over:
+            what = f"The {'validation score' if scores else 'loss'} still improved by more than tol={self.tol}"
+            message = f"{what} when max_iter={self.max_iter} epochs had ended: raise max_iter or tol."
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+        self.loss_curve_, self.validation_scores_ = losses, scores if monitor is not None else None
+        self.n_iter_ = len(losses)
+        self.best_iter_ = 1 + int(np.argmax(scores)) if scores else self.n_iter_
+
+    def _partial_fit(self, X, y, sample_weight):
+        """Train on rows in the order they come, once, with the units and the optimizer of the calls before."""
+        go_on = hasattr(self, "factors_")
+        train = self._check(X, y, sample_weight, reset=not go_on, learn=True)
+        training, examples, _ = self._prepare(train, None, go_on=go_on, keep_units=go_on, shuffle=False)
+        if go_on and hasattr(self, "_paused"):
+            training.go_on(self._paused)
+        self.loss_curve_ = [*getattr(self, "loss_curve_", []), next(training.epochs(examples))]
+        self.n_iter_ = self.best_iter_ = len(self.loss_curve_)
+        self.validation_scores_ = None
+        self._store(training)
+        self._paused = training.pause()
         return self
 
-    def _fit_module(self, module, examples, generator):
-        """Train the module in place; set ``loss_curve_`` and ``n_iter_``."""
-        n_samples = len(examples.rows)
-        plan = Plan(
-            batch_size=_auto_batch_size(n_samples) if self.batch_size == "auto" else self.batch_size,
-            shuffle=self.shuffle,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            n_iter_no_change=self.n_iter_no_change,
-            memory=working_memory(),
-        )
-        parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
-        penalties = {name: getattr(self, self._penalties[name]) for name in parameters if name in self._penalties}
-        objective = Objective(self._loss, {name: penalty for name, penalty in penalties.items() if penalty > 0})
-        optimizer = SOLVERS[self.solver](parameters, self.learning_rate)
-        report = _print_epoch if self.verbose else None
-        self.loss_curve_, converged = train(module, examples, objective, optimizer, plan, generator, report)
-        self.n_iter_ = len(self.loss_curve_)
-        if not converged:
-            message = f"The loss still fell by more than tol={self.tol} when max_iter={self.max_iter} epochs had ended"
-            warnings.warn(f"{message}: raise max_iter or tol.", ConvergenceWarning, stacklevel=4)
+    def _fitted(self, training):
+        """Return the fitted attributes, in the units of y."""
+        arrays = training.parameters(*self._units)
+        return {self._attributes[name]: _turn(name, array)[()] for name, array in arrays.items()}
 
-    def _store(self, module):
+    def _store(self, training):
         """Set the fitted attributes."""
-        for name, attribute in self._attributes.items():
-            setattr(self, attribute, module.get_parameter(name).numpy(force=True)[()])
+        fitted = self._fitted(training)
+        for attribute in self._attributes.values():
+            self.__dict__.pop(attribute, None)  # a model of one output has fewer
+        self.__dict__.update(fitted)
 
-    def _restore(self, device):
-        """Return the fitted module."""
-        module = self._rebuild(device="meta")
-        state = {name: as_tensor(getattr(self, attribute), device) for name, attribute in self._attributes.items()}
-        module.load_state_dict(state, assign=True)
-        return module
+    def _parameters(self):
+        """Return the fitted attributes by the module's names."""
+        known = ((name, getattr(self, attribute, None)) for name, attribute in self._attributes.items())
+        return {name: _turn(name, np.asarray(array)) for name, array in known if array is not None}
 
     def _raw(self, X):
-        """Return the raw score (n_samples,) of each row."""
+        """Return the raw score of each row, (n_samples,) or (n_samples, n_outputs)."""
+        from skafm import _engine
+
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=self.factors_.dtype, reset=False)
-        device = _find_device(self.device)
-        rows = Rows.from_scipy(X, device)
-        return predict(self._restore(device), rows, _ROWS_AT_ONCE, working_memory()).numpy(force=True)
+        module = self._rebuild(None if np.ndim(self.intercept_) == 0 else len(self.intercept_), device="meta")
+        device = _engine.find_device(self.device)
+        return _engine.raw_score(module, self._parameters(), X, device, working_memory())
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -162,46 +296,20 @@ class FactorizationMachine(BaseEstimator, ABC):
         return tags
 
 
-class Regression(RegressorMixin):
-    """The task of a regressor: squared error on the target, standardised while training."""
-
-    _loss = staticmethod(squared_error)
-
-    def _encode(self, y, sample_weight):
-        y = y.astype(np.float64)
-        mean = np.average(y, weights=sample_weight)
-        scale = np.sqrt(np.average((y - mean) ** 2, weights=sample_weight))
-        double = np.finfo(np.float64)
-        scale = max(scale, 10 * double.eps * abs(mean), double.tiny)  # a constant y has rounding for a spread, or none
-        return (y - mean) / scale, mean, scale
-
-    def predict(self, X):
-        """Predict the target.
-
-        Parameters
-        ----------
-        X : {sparse matrix or array, array-like} of shape (n_samples, n_features)
-            Computed in the precision of the fitted attributes.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            In the units of y.
-        """
-        return self._raw(X)
+def _turn(name, array):
+    """Turn w: features come first for training, outputs come first in ``coef_``."""
+    return array.T if name == "linear.weight" else array
 
 
-def _find_device(device):
-    """Return the ``torch.device`` that the parameter names."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device={device!r} is not one: use 'cpu', 'cuda', 'cuda:1', ... or 'auto'.") from error
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={device!r} asks for CUDA, but torch finds no CUDA device: use 'cpu' or 'auto'.")
-    return found
+def _check_sizes(module, parameters):
+    """Raise an error if a fitted model's parameters are not of the sizes that the module wants."""
+    for name, parameter in module.named_parameters():
+        came = np.shape(parameters.get(name))
+        if came != tuple(parameter.shape):
+            raise ValueError(
+                f"The fitted model has {name} of shape {came}, but its parameters and the data now ask for "
+                f"{tuple(parameter.shape)}: leave the sizes as they were, or fit anew with warm_start=False."
+            )
 
 
 def _auto_batch_size(n_samples):
@@ -214,5 +322,6 @@ def working_memory():
     return int(get_config()["working_memory"] * 2**20)
 
 
-def _print_epoch(epoch, loss):
-    print(f"Epoch {epoch}: loss {loss:.6f}")  # noqa: T201 what verbose asks for
+def _print_epoch(losses, scores, max_iter, seconds):
+    score = f", validation score {scores[-1]:.6f}" if scores else ""
+    print(f"Epoch {len(losses)}/{max_iter}: loss {losses[-1]:.6f}{score}, {seconds:.2f} s")  # noqa: T201 asked for

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import NamedTuple, Protocol, cast
 
 import torch
@@ -26,6 +27,9 @@ class Module(Protocol):
 
     def memory(self, lengths: Tensor) -> Tensor:
         """Return the bytes (B,) that a row of so many entries takes while it is worked, above the model's own."""
+
+    def rescaled(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
+        """Return the parameters that make the raw score ``shift + scale * raw``, either a number or one an output."""
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the parameters with their names."""
@@ -59,17 +63,12 @@ class Objective(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How to go through the examples, and for how long."""
+    """How to go through the examples."""
 
     batch_size: int
     """The most rows in a batch; the batches of an epoch differ by one row at most."""
     shuffle: bool
     """Whether each epoch takes the rows in a new order."""
-    max_iter: int
-    """The most epochs."""
-    tol: float
-    n_iter_no_change: int
-    """Stop when the best of so many epochs is not better than the best before them by more than ``tol``."""
     memory: int
     """Bytes: a batch that would take more is worked in pieces, whose gradients add up to the same step."""
 
@@ -81,57 +80,47 @@ def train(
     optimizer: Optimizer,
     plan: Plan,
     generator: torch.Generator,
-    report: Callable[[int, float], None] | None = None,
-) -> tuple[list[float], bool]:
-    """Train until the loss no longer falls, or for the epochs there are.
+) -> Iterator[float]:
+    """Train epoch after epoch, for as long as the caller asks for one more.
 
     Parameters
     ----------
     module : Module
-        Trained in place.
+        Trained in place: its parameters that require a gradient.
     examples : Examples
     objective : Objective
     optimizer : Optimizer
-        Of the parameters of ``module``.
+        Of these parameters of ``module``.
     plan : Plan
     generator : torch.Generator
         Source of the order of the rows, on the device of the examples.
-    report : callable, optional
-        Told each epoch's number, from 1, and loss.
 
-    Returns
-    -------
-    losses : list of float
-        Mean objective over the batches of each epoch.
-    converged : bool
-        Whether the loss no longer fell.
+    Yields
+    ------
+    loss : float
+        Mean objective over the batches of an epoch.
 
     Raises
     ------
     ValueError
         If the loss or a parameter is no longer finite.
     """
-    losses: list[float] = []
-    module.train()
     worst = plan.batch_size * float(module.memory(examples.rows.indptr.diff()).max())
     memory = plan.memory if worst > plan.memory else None
-    for epoch in range(1, plan.max_iter + 1):
+    for epoch in count(1):
+        module.train()
         loss = _epoch(module, examples, objective, optimizer, plan, memory, generator)
-        extremes = torch.stack([torch.stack(p.aminmax()) for _, p in module.named_parameters()])  # nan, if any is
+        extremes = torch.stack([torch.stack(p.detach().aminmax()) for _, p in module.named_parameters()])  # nan, if any
         if not (math.isfinite(loss) and bool(extremes.isfinite().all())):
             what = f"The loss became {loss} in epoch {epoch}"
             raise ValueError(
                 f"{what}: lower learning_rate (now {optimizer.learning_rate}) or scale X, e.g. with MaxAbsScaler."
             )
-        losses.append(loss)
-        if report is not None:
-            report(epoch, loss)
-        if _stalled(losses, plan.tol, plan.n_iter_no_change):
-            return losses, True
-    return losses, False
+        yield loss
 
 
-def _stalled(losses: list[float], tol: float, n: int) -> bool:
+def stalled(losses: Sequence[float], tol: float, n: int) -> bool:
+    """Return whether the best of the last n losses is not below the best before them by more than ``tol``."""
     return len(losses) > n and min(losses[-n:]) > min(losses[:-n]) - tol
 
 
@@ -161,12 +150,13 @@ def _step(
     weight = None if examples.weight is None else examples.weight.index_select(0, chosen)  # (B,)
     # The model sees the batch's own U features alone, so that nothing in a step has the size of the table.
     features, batch, columns = localize(examples.rows.take(chosen), examples.rows.n_features)  # (U,)
-    parameters = {
-        name: (parameter.index_select(0, features) if name in module.per_feature else parameter).detach()
-        for name, parameter in module.named_parameters()
-    }
-    leaves = [parameter.requires_grad_() for parameter in parameters.values()]
-    value = target.new_zeros(())
+    parameters, trained = {}, {}
+    for name, parameter in module.named_parameters():
+        value = parameter.detach()
+        parameters[name] = value.index_select(0, features) if name in module.per_feature else value
+        if parameter.requires_grad:
+            trained[name] = parameters[name].requires_grad_()
+    total = target.new_zeros(())
     gradients: list[Tensor] = []
     whole = [(slice(None), batch)]
     for rows, piece in whole if memory is None else split(batch, module.memory(batch.offsets.diff()), memory):
@@ -174,15 +164,15 @@ def _step(
         raw = cast(Tensor, functional_call(cast(nn.Module, module), parameters, (*piece, given)))
         each = objective.loss(raw, target[rows])
         loss = (each.sum() if weight is None else weight[rows] @ each) / len(chosen)
-        value += loss.detach()
-        parts = torch.autograd.grad(loss, leaves)
+        total += loss.detach()
+        parts = torch.autograd.grad(loss, list(trained.values()))
         gradients = [a + b for a, b in zip(gradients, parts, strict=True)] if gradients else list(parts)
-    named = dict(zip(parameters, gradients, strict=True))
+    named = dict(zip(trained, gradients, strict=True))
     if objective.penalties:
         share = _share(columns, len(chosen), target.dtype) if weight is None else _weighted_share(columns, weight)
-        value += _penalize(named, parameters, objective, module.per_feature, share)
-    optimizer.step(parameters, named, dict.fromkeys(module.per_feature, features))
-    return value
+        total += _penalize(named, trained, objective, module.per_feature, share)
+    optimizer.step(trained, named, {name: features for name in module.per_feature if name in trained})
+    return total
 
 
 def _share(columns: Columns, n_rows: int, dtype: torch.dtype) -> Tensor:

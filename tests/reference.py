@@ -14,11 +14,12 @@ def linear(x, intercept, weight):
     return intercept + sum(weight[i] * value for i, value in entries(x))
 
 
-def fm(x, intercept, weight, factors):
-    """Eq. 1."""
+def fm(x, intercept, weight, factors, projection=None):
+    """Eq. 1, or with a projection that of one of several outputs."""
+    p = np.ones(len(factors[0])) if projection is None else projection
     raw = linear(x, intercept, weight)
     for (i, x_i), (j, x_j) in combinations(entries(x), 2):
-        raw += sum(factors[i][f] * factors[j][f] for f in range(len(factors[i]))) * x_i * x_j
+        raw += sum(p[f] * factors[i][f] * factors[j][f] for f in range(len(p))) * x_i * x_j
     return raw
 
 

@@ -6,7 +6,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 
-from skafm import AFMRegressor, FMRegressor
+from skafm import AFMClassifier, AFMRegressor, FMClassifier, FMRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 NO_STEP = {"max_iter": 1, "learning_rate": 1e-12, "random_state": 0, "n_factors": 3}
@@ -69,3 +69,39 @@ def test_fm_of_another_size_is_refused(one_hot):
 def test_fm_that_is_not_fitted_is_refused(one_hot):
     with pytest.raises(NotFittedError):
         AFMRegressor(init=FMRegressor()).fit(*one_hot)
+
+
+@pytest.mark.parametrize("make", [lambda fm: fm, lambda _: "fm"], ids=["given", "trained first"])
+def test_frozen_init_trains_the_attention_alone(make, one_hot):
+    X, y = one_hot
+    fm = FMRegressor(n_factors=3, random_state=0, max_iter=20).fit(X, y)
+    start = AFMRegressor(init=make(fm), **NO_STEP).fit(X, y)
+    settings = {"n_factors": 3, "random_state": 0, "max_iter": 20 if make(fm) is fm else 1}
+    model = AFMRegressor(init=make(fm), freeze_init=True, **settings).fit(X, y)
+    if make(fm) is fm:
+        for name in ("intercept_", "coef_", "factors_"):
+            np.testing.assert_allclose(getattr(model, name), getattr(start, name), rtol=1e-8, atol=1e-8)
+        assert model.score(X, y) > start.score(X, y)
+    assert model.attention_projection_.any()
+
+
+def test_frozen_random_vectors_are_refused(one_hot):
+    with pytest.raises(ValueError, match="set init to 'fm' or to a fitted model"):
+        AFMRegressor(freeze_init=True).fit(*one_hot)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_classifier_starts_from_a_fitted_fm(n_classes, one_hot):
+    X, y = one_hot
+    y = np.digitize(y, np.quantile(y, np.arange(1, n_classes) / n_classes))
+    fm = FMClassifier(n_factors=3, random_state=0, max_iter=20).fit(X, y)
+    model = AFMClassifier(init=fm, **NO_STEP).fit(X, y)
+    for name in ("intercept_", "coef_", "factors_"):
+        np.testing.assert_allclose(getattr(model, name), getattr(fm, name), rtol=1e-8, atol=1e-8)
+
+
+def test_fm_of_other_targets_is_refused(one_hot):
+    X, y = one_hot
+    fm = FMRegressor(n_factors=3, random_state=0, max_iter=2).fit(X, np.c_[y, y])
+    with pytest.raises(ValueError, match="fit it on the same targets"):
+        AFMRegressor(init=fm, **NO_STEP).fit(X, y)

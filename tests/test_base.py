@@ -284,8 +284,12 @@ def test_verbose_prints_a_line_an_epoch(Estimator, ragged, capsys):
         ("tol", -1.0),
         ("n_iter_no_change", 0),
         ("shuffle", "yes"),
+        ("early_stopping", "auto"),
+        ("validation_fraction", 1.0),
+        ("scoring", "rmse"),
+        ("warm_start", 2),
+        ("clip", "both"),
         ("random_state", "zero"),
-        ("device", 3),
     ],
 )
 def test_parameter_out_of_range_is_named(Estimator, name, value, ragged):
@@ -294,11 +298,24 @@ def test_parameter_out_of_range_is_named(Estimator, name, value, ragged):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("attention_size", 0), ("l2_attention", -1.0), ("init", "zeros"), ("reduced_precision", "bf16")]
+    ("name", "value"),
+    [
+        ("attention_size", 0),
+        ("l2_attention", -1.0),
+        ("init", "zeros"),
+        ("reduced_precision", "bf16"),
+        ("freeze_init", 1),
+    ],
 )
 def test_afm_parameter_out_of_range_is_named(name, value, ragged):
     with pytest.raises(ValueError, match=f"'{name}' parameter of AFMRegressor must be"):
         AFMRegressor(**{name: value}).fit(*ragged)
+
+
+@both
+def test_device_of_another_type_is_named(Estimator, ragged):
+    with pytest.raises(ValueError, match=r"device must be 'cpu', 'cuda', 'auto', another str or a torch.device, got 3"):
+        Estimator(device=3).fit(*ragged)
 
 
 @both

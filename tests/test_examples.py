@@ -17,6 +17,16 @@ def test_example_runs_on_few_rows(example, tmp_path):
     assert (tmp_path / "picture.png").stat().st_size > 10_000
 
 
+def test_stream_learns_in_constant_memory(tmp_path):
+    def run(rows):
+        command = [sys.executable, str(ROOT / "examples" / "stream_svmlight.py"), "--rows", str(rows)]
+        output = subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True).stdout
+        assert f"{rows:,} rows" in output
+        return float(output.split("peak memory ")[1].split(" MB")[0])
+
+    assert run(160_000) < run(40_000) + 20
+
+
 def test_readme_has_its_two_commands_first_each_on_one_line():
     fences = (ROOT / "README.md").read_text().split("```")[1::2][:2]
     assert all(fence.startswith("sh\n") and fence.count("\n") == 2 for fence in fences)

@@ -14,13 +14,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skafm import AFMRegressor, FMRegressor
+from skafm import AFMClassifier, AFMRegressor, FMClassifier, FMRegressor
 
 quick = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 both = pytest.mark.parametrize("Estimator", [FMRegressor, AFMRegressor])
 
 
-@parametrize_with_checks([FMRegressor(), AFMRegressor()])
+@parametrize_with_checks([FMRegressor(), AFMRegressor(), FMClassifier(), AFMClassifier()])
 @quick
 def test_estimator_check(estimator, check):
     check(estimator)

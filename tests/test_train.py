@@ -1,3 +1,5 @@
+from itertools import islice
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,7 @@ from conftest import ragged_matrix
 from skafm._batch import Rows
 from skafm._losses import squared_error
 from skafm._optim import SOLVERS
-from skafm._train import Examples, Objective, Plan, _stalled, predict, train
+from skafm._train import Examples, Objective, Plan, predict, stalled, train
 from skafm.nn import AFM, FM
 
 N, FEATURES = 30, 9
@@ -31,10 +33,9 @@ def model(make=FM, **parameters):
 def run(module, data, penalties=None, *, solver="sgd", lr=0.01, max_iter=1, batch_size=N, shuffle=False, memory=2**30):
     parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
     optimizer = SOLVERS[solver](parameters, lr)
-    plan = Plan(batch_size, shuffle, max_iter, tol=0.0, n_iter_no_change=max_iter, memory=memory)
-    generator = torch.Generator().manual_seed(0)
+    plan, generator = Plan(batch_size, shuffle, memory), torch.Generator().manual_seed(0)
     objective = Objective(squared_error, penalties or {})
-    return train(module, data, objective, optimizer, plan, generator)[0]
+    return list(islice(train(module, data, objective, optimizer, plan, generator), max_iter))
 
 
 def objective_by_loops(module, data, penalties):
@@ -135,4 +136,4 @@ def test_predict_does_not_depend_on_the_size_of_its_batches(batch_size, memory):
     [([1.0, 0.5], False), ([1.0, 0.95, 0.93], True), ([1.0, 0.95, 0.85], False), ([0.5, 1.0, 1.0], True)],
 )
 def test_stalled_compares_the_best_of_the_last_with_the_best_before(losses, expected):
-    assert _stalled(losses, tol=0.1, n=2) is expected
+    assert stalled(losses, tol=0.1, n=2) is expected

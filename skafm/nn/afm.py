@@ -14,6 +14,8 @@ class AFM(nn.Module):
 
     ``raw(x) = w0 + sum_i w_i x_i + p' sum_{i<j} a_ij (v_i * v_j) x_i x_j`` with the attention a_ij of Eq. 5.
 
+    With several outputs each has its w0, its w and its p; embeddings and attention are shared.
+
     Parameters
     ----------
     n_features : int
@@ -21,12 +23,15 @@ class AFM(nn.Module):
         Embedding size k.
     attention_size : int
         Attention factor t.
+    n_outputs : int, optional
+        C, the numbers that a row's raw score has; by default one, without an axis of its own.
     dropout : float, default=0.0
         Probability of dropping each of the k pooled interactions of a row while training, from 0 to below 1.
     projection_start : float, default=1.0
-        Start of every element of p. The typical number of pairs of a row makes the start that of an FM.
-    matmul_dtype : torch.dtype, optional
-        Of what the matrix products of the attention network multiply in training; by default that of the parameters.
+        Start of every element of p, with several outputs the standard deviation of a normal draw. The typical number of
+        pairs of a row makes the start that of an FM.
+    reduced_precision : bool, default=False
+        Whether training multiplies the attention network's matrices in bfloat16.
     working_memory : int, default=2**30
         Bytes that the pairs of a single row may take. A row of more pairs is worked in parts, in training at the price
         of a second forward pass.
@@ -44,25 +49,27 @@ class AFM(nn.Module):
         n_features: int,
         n_factors: int,
         attention_size: int,
+        n_outputs: int | None = None,
         *,
         dropout: float = 0.0,
         projection_start: float = 1.0,
-        matmul_dtype: torch.dtype | None = None,
+        reduced_precision: bool = False,
         working_memory: int = 2**30,
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.linear = SparseLinear(n_features, device=device, dtype=dtype)
+        self.linear = SparseLinear(n_features, n_outputs, device=device, dtype=dtype)
         self.factors = nn.Parameter(torch.empty(n_features, n_factors, device=device, dtype=dtype))
         self.attention_weight = nn.Parameter(torch.empty(attention_size, n_factors, device=device, dtype=dtype))  # W
         self.attention_bias = nn.Parameter(torch.empty(attention_size, device=device, dtype=dtype))  # b
         # DIFF: the authors draw h from N(0, 1). From zero, attention starts uniform and the model as an FM.
         self.attention_projection = nn.Parameter(torch.zeros(attention_size, device=device, dtype=dtype))  # h
-        self.projection = nn.Parameter(torch.full((n_factors,), projection_start, device=device, dtype=dtype))  # p
+        shape = (n_factors,) if n_outputs is None else (n_outputs, n_factors)
+        self.projection = nn.Parameter(torch.full(shape, projection_start, device=device, dtype=dtype))  # p
         self.dropout, self.generator = dropout, generator
-        self.matmul_dtype = matmul_dtype
+        self.reduced_precision = reduced_precision
         # Each pair: its place among rows and distinct pairs and what finding it took, its numbers, and t signs.
         self.pair_bytes = 256 + attention_size
         self.max_pairs = max(working_memory // self.pair_bytes, 1)
@@ -71,19 +78,21 @@ class AFM(nn.Module):
             nn.init.normal_(self.factors, std=0.01, generator=generator)
             nn.init.normal_(self.attention_weight, std=std, generator=generator)
             nn.init.normal_(self.attention_bias, std=std, generator=generator)
+            if n_outputs is not None:  # equal ones would give V no gradient: a softmax's sum to zero
+                nn.init.normal_(self.projection, std=projection_start, generator=generator)
 
     def forward(
         self, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None = None
     ) -> Tensor:
-        """Return the raw score (B,) of each row; no values are values of 1."""
+        """Return the raw score, (B,) or (B, C), of each row; no values are values of 1."""
         keep = None
         if self.training and self.dropout > 0:
             # DIFF: the paper drops neurons of the pair-wise layer; like its authors' code we drop them after pooling,
             # where a mask costs k numbers a row instead of k for each pair.
-            shape = (len(offsets) - 1, len(self.projection))
+            shape = (len(offsets) - 1, self.factors.shape[1])
             keep = functional.dropout_mask(shape, self.dropout, self.generator, self.factors)
         network = (self.attention_weight, self.attention_bias, self.attention_projection, self.projection)
-        dtype = self.matmul_dtype if self.training else None
+        dtype = torch.bfloat16 if self.training and self.reduced_precision else None
         interaction = attentional_interaction(
             self.factors, *network, indices, values, offsets, keep, max_pairs=self.max_pairs, matmul_dtype=dtype
         )
@@ -96,7 +105,8 @@ class AFM(nn.Module):
         return self.pair_bytes * pairs + 64 * lengths.long() + 4 * self.factors.element_size() * self.factors.shape[1]
 
     @torch.no_grad()
-    def rescale_(self, shift: float, scale: float) -> None:
-        """Change the parameters so that the raw score becomes ``shift + scale * raw``."""
-        self.linear.rescale_(shift, scale)
-        self.projection.mul_(scale)
+    def rescaled(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
+        """Return the parameters that make the raw score ``shift + scale * raw``, either a number or one an output."""
+        linear = {f"linear.{name}": parameter for name, parameter in self.linear.rescaled(shift, scale).items()}
+        by_output = scale.unsqueeze(-1) if self.projection.ndim > 1 else scale
+        return dict(self.named_parameters()) | linear | {"projection": self.projection * by_output}

@@ -36,7 +36,7 @@ def linear(
 
     Parameters
     ----------
-    weight : Tensor of shape (n_features,)
+    weight : Tensor of shape (n_features,) or (n_features, C)
     indices, values, offsets : Tensor
         The batch, see :mod:`skafm.nn.functional`; ``values`` is None where all are 1.
     columns : tuple of Tensor, optional
@@ -44,37 +44,47 @@ def linear(
 
     Returns
     -------
-    Tensor of shape (B,)
+    Tensor of shape (B,) or (B, C)
     """
     result: Tensor = _Linear.apply(weight, indices, values, offsets, columns)  # type: ignore[no-untyped-call]
     return result
 
 
+def bi_interaction(
+    factors: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None = None
+) -> Tensor:
+    """Return ``sum_{i<j} (v_i * v_j) x_i x_j`` of each row, factor by factor.
+
+    Parameters
+    ----------
+    factors : Tensor of shape (n_features, k)
+    indices, values, offsets, columns : Tensor
+        As for :func:`linear`.
+
+    Returns
+    -------
+    Tensor of shape (B, k)
+    """
+    result: Tensor = _BiInteraction.apply(factors, indices, values, offsets, columns)  # type: ignore[no-untyped-call]
+    return result
+
+
 def interaction(
-    factors: Tensor,
-    indices: Tensor,
-    values: Tensor | None,
-    offsets: Tensor,
-    columns: Columns | None = None,
-    keep: Tensor | None = None,
+    factors: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None = None
 ) -> Tensor:
     """Return ``sum_{i<j} <v_i, v_j> x_i x_j`` of each row (the interaction term of Eq. 1).
 
     Parameters
     ----------
     factors : Tensor of shape (n_features, k)
-    indices, values, offsets : Tensor
-        The batch, see :mod:`skafm.nn.functional`; ``values`` is None where all are 1.
-    columns : tuple of Tensor, optional
-        See ``Columns``; found when a gradient needs it and it is not given.
-    keep : Tensor of shape (B, k), optional
-        Dropout: what each pooled factor of each row is multiplied by.
+    indices, values, offsets, columns : Tensor
+        As for :func:`linear`.
 
     Returns
     -------
     Tensor of shape (B,)
     """
-    result: Tensor = _Interaction.apply(factors, indices, values, offsets, columns, keep)  # type: ignore[no-untyped-call]
+    result: Tensor = _Interaction.apply(factors, indices, values, offsets, columns)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -85,60 +95,69 @@ class _Linear(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(indices, values, offsets)
         ctx.columns, ctx.n_features = columns, len(weight)
-        return sum_entries(weight.unsqueeze(1), indices, values, offsets).squeeze(1)
+        return _sum(weight, indices, values, offsets)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         indices, values, offsets = ctx.saved_tensors
         columns = ctx.columns or columns_of(indices, values, offsets, ctx.n_features)
-        return _sum_column(gradients[0], columns), None, None, None, None
+        return _sum(gradients[0], *columns), None, None, None, None
 
 
-class _Interaction(torch.autograd.Function):
-    """Rendle's identity: ``1/2 sum_f keep_f [T_f^2 - (A^2 V^2)_f]`` with ``T = A V``, A^2 and V^2 elementwise.
+class _BiInteraction(torch.autograd.Function):
+    """Rendle's identity: ``1/2 (T^2 - A^2 V^2)`` with ``T = A V``, squares elementwise.
 
-    With g the gradient of the rows, ``dV = A' (g keep T) - (A^2)' (g keep) * V``. Where nothing is dropped the second
-    terms come down to one number for each feature: ``A^2 ||v||^2``, and ``(A^2)' g``.
+    With g (B, k) the gradient of the rows, ``dV = A' (g T) - (A^2)' g * V``.
     """
 
     @staticmethod
     def forward(
-        ctx: Any,
-        factors: Tensor,
-        indices: Tensor,
-        values: Tensor | None,
-        offsets: Tensor,
-        columns: Columns | None,
-        keep: Tensor | None,
+        ctx: Any, factors: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None
     ) -> Tensor:
         total = sum_entries(factors, indices, values, offsets)  # (B, k)
-        ctx.save_for_backward(factors, indices, values, offsets, total, keep)
+        ctx.save_for_backward(factors, indices, values, offsets, total)
         ctx.columns = columns
-        if keep is None:
-            norms = _norms(factors).unsqueeze(1)  # (n_features, 1)
-            return (_norms(total) - sum_entries(norms, indices, _square(values), offsets).squeeze(1)) / 2
         squares = sum_entries(factors.square(), indices, _square(values), offsets)  # (B, k)
-        return torch.addcmul(squares.neg_(), total, total).mul_(keep).sum(1) / 2
+        return torch.addcmul(squares.neg_(), total, total).mul_(0.5)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        factors, indices, values, offsets, total, keep = ctx.saved_tensors
+        factors, indices, values, offsets, total = ctx.saved_tensors
         rows, x, starts = ctx.columns or columns_of(indices, values, offsets, len(factors))
-        g = gradients[0].unsqueeze(1)  # (B, 1)
-        squared = (rows, _square(x), starts)
-        if keep is None:
-            g_factors = sum_entries(total * g, rows, x, starts)  # (n_features, k)
-            own = _sum_column(gradients[0], squared).unsqueeze(1)  # (n_features, 1)
-        else:
-            kept = keep * g  # (B, k)
-            g_factors = sum_entries(total * kept, rows, x, starts)
-            own = sum_entries(kept, *squared)  # (n_features, k)
-        return g_factors.addcmul_(factors, own, value=-1), None, None, None, None, None
+        g_factors = sum_entries(total * gradients[0], rows, x, starts)  # (n_features, k)
+        own = sum_entries(gradients[0], rows, _square(x), starts)  # (n_features, k)
+        return g_factors.addcmul_(factors, own, value=-1), None, None, None, None
 
 
-def _sum_column(values: Tensor, columns: Columns) -> Tensor:
-    """Sum ``values_r x_ri`` over the rows r that have feature i: (B,) -> (n_features,)."""
-    return sum_entries(values.unsqueeze(1), *columns).squeeze(1)
+class _Interaction(torch.autograd.Function):
+    """The same summed over the factors, where ``A^2 V^2`` comes down to one number for each feature.
+
+    ``1/2 (||T||^2 - A^2 ||v||^2)``, and with g (B,) the gradient of the rows ``dV = A' (g T) - (A^2)' g * V``.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, factors: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None
+    ) -> Tensor:
+        total = sum_entries(factors, indices, values, offsets)  # (B, k)
+        ctx.save_for_backward(factors, indices, values, offsets, total)
+        ctx.columns = columns
+        return (_norms(total) - _sum(_norms(factors), indices, _square(values), offsets)) / 2
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        factors, indices, values, offsets, total = ctx.saved_tensors
+        rows, x, starts = ctx.columns or columns_of(indices, values, offsets, len(factors))
+        g_factors = sum_entries(total * gradients[0].unsqueeze(1), rows, x, starts)  # (n_features, k)
+        own = _sum(gradients[0], rows, _square(x), starts).unsqueeze(1)  # (n_features, 1)
+        return g_factors.addcmul_(factors, own, value=-1), None, None, None, None
+
+
+def _sum(table: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor) -> Tensor:
+    """Sum the entries of a table that may be a vector."""
+    if table.ndim > 1:
+        return sum_entries(table, indices, values, offsets)
+    return sum_entries(table.unsqueeze(1), indices, values, offsets).squeeze(1)
 
 
 def _square(values: Tensor | None) -> Tensor | None:

@@ -1,9 +1,8 @@
 """Factorization machine (Rendle, 2010)."""
 
-import math
-
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from skafm.nn import entries, functional
 from skafm.nn.entries import Columns
@@ -15,11 +14,16 @@ class FM(nn.Module):
 
     ``raw(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j``
 
+    With several outputs each has its w0, its w and a vector p of its own over shared embeddings:
+    ``raw_c(x) = w0_c + sum_i w_ic x_i + p_c' sum_{i<j} (v_i * v_j) x_i x_j``.
+
     Parameters
     ----------
     n_features : int
     n_factors : int
         Embedding size k.
+    n_outputs : int, optional
+        C, the numbers that a row's raw score has. By default a row has one number and no p.
     dropout : float, default=0.0
         Probability of dropping each of the k pooled interactions of a row while training, from 0 to below 1.
     generator : torch.Generator, optional
@@ -28,6 +32,7 @@ class FM(nn.Module):
     dtype : torch.dtype, optional
     """
 
+    projection: nn.Parameter | None
     per_feature = ("linear.weight", "factors")
     """Names of the parameters with one row for each feature."""
 
@@ -35,6 +40,7 @@ class FM(nn.Module):
         self,
         n_features: int,
         n_factors: int,
+        n_outputs: int | None = None,
         *,
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
@@ -42,24 +48,33 @@ class FM(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.linear = SparseLinear(n_features, device=device, dtype=dtype)
+        self.linear = SparseLinear(n_features, n_outputs, device=device, dtype=dtype)
         self.factors = nn.Parameter(torch.empty(n_features, n_factors, device=device, dtype=dtype))
+        if n_outputs is None:
+            self.register_parameter("projection", None)
+        else:
+            self.projection = nn.Parameter(torch.empty(n_outputs, n_factors, device=device, dtype=dtype))
         self.dropout, self.generator = dropout, generator
         if not self.factors.is_meta:  # on the meta device a draw is nothing, but loads a second's worth of torch
             nn.init.normal_(self.factors, std=0.01, generator=generator)
+            if self.projection is not None:  # equal ones would give V no gradient: a softmax's sum to zero
+                nn.init.normal_(self.projection, generator=generator)
 
     def forward(
         self, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None = None
     ) -> Tensor:
-        """Return the raw score (B,) of each row; no values are values of 1."""
-        keep = None
-        if self.training and self.dropout > 0:
+        """Return the raw score, (B,) or (B, C), of each row; no values are values of 1."""
+        batch = (indices, values, offsets, columns)
+        raw: Tensor = self.linear(*batch)
+        dropping = self.training and self.dropout > 0
+        if self.projection is None and not dropping:
+            return raw + entries.interaction(self.factors, *batch)
+        pooled = entries.bi_interaction(self.factors, *batch)  # (B, k)
+        if dropping:
             # DIFF: the paper drops neurons of the pair-wise layer; like its authors' code we drop them after pooling,
             # where a mask costs k numbers a row instead of k for each pair.
-            shape = (len(offsets) - 1, self.factors.shape[1])
-            keep = functional.dropout_mask(shape, self.dropout, self.generator, self.factors)
-        linear: Tensor = self.linear(indices, values, offsets, columns)
-        return linear + entries.interaction(self.factors, indices, values, offsets, columns, keep)
+            pooled = pooled * functional.dropout_mask(pooled.shape, self.dropout, self.generator, self.factors)
+        return raw + (pooled.sum(1) if self.projection is None else linear(pooled, self.projection))
 
     def memory(self, lengths: Tensor) -> Tensor:
         """Return the bytes (B,) that a row of so many entries takes while it is worked, above the model's own."""
@@ -67,7 +82,9 @@ class FM(nn.Module):
         return 64 * lengths.long() + 4 * self.factors.element_size() * self.factors.shape[1]
 
     @torch.no_grad()
-    def rescale_(self, shift: float, scale: float) -> None:
-        """Change the parameters so that the raw score becomes ``shift + scale * raw``."""
-        self.linear.rescale_(shift, scale)
-        self.factors.mul_(math.sqrt(scale))
+    def rescaled(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
+        """Return the parameters that make the raw score ``shift + scale * raw``, either a number or one an output."""
+        state = {f"linear.{name}": parameter for name, parameter in self.linear.rescaled(shift, scale).items()}
+        if self.projection is None:
+            return state | {"factors": self.factors * scale.sqrt()}
+        return state | {"factors": self.factors, "projection": self.projection * scale.unsqueeze(-1)}

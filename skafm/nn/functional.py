@@ -180,7 +180,7 @@ def attentional_interaction(
     Parameters
     ----------
     factors, weight, bias, attention_projection, projection : Tensor of shape (n_features, k), (t, k), (t,), (t,), (k,)
-        V, W, b, h and p.
+        V, W, b, h and p. With C outputs p is (C, k).
     indices, values, offsets : Tensor
         The batch, see the module's docstring.
     keep : Tensor of shape (B, k), optional
@@ -188,7 +188,7 @@ def attentional_interaction(
 
     Returns
     -------
-    Tensor of shape (B,)
+    Tensor of shape (B,) or (B, C)
     """
     left, right, rows = pairs(offsets, len(indices))
     embedded = factors.index_select(0, indices) * values.unsqueeze(1)  # (N, k)
@@ -196,7 +196,7 @@ def attentional_interaction(
     logits = attention_logits(interactions, weight, bias, attention_projection)  # (P,)
     attention, _ = segment_softmax(logits, rows, len(offsets) - 1)  # (P,)
     pooled = pool(interactions, attention, rows, len(offsets) - 1)  # (B, k), Eq. 4
-    return (pooled if keep is None else pooled * keep) @ projection
+    return torch.nn.functional.linear(pooled if keep is None else pooled * keep, projection)
 
 
 def dropout_mask(shape: tuple[int, ...], p: float, generator: torch.Generator | None, like: Tensor) -> Tensor:

@@ -13,25 +13,32 @@ class SparseLinear(nn.Module):
     Parameters
     ----------
     n_features : int
+    n_outputs : int, optional
+        C, the numbers that a row's raw score has: then w0 is (C,), w (n_features, C) and the raw score (B, C).
     device : torch.device or str, optional
     dtype : torch.dtype, optional
     """
 
     def __init__(
-        self, n_features: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+        self,
+        n_features: int,
+        n_outputs: int | None = None,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.intercept = nn.Parameter(torch.zeros((), device=device, dtype=dtype))
-        self.weight = nn.Parameter(torch.zeros(n_features, device=device, dtype=dtype))
+        outputs = () if n_outputs is None else (n_outputs,)
+        self.intercept = nn.Parameter(torch.zeros(outputs, device=device, dtype=dtype))
+        self.weight = nn.Parameter(torch.zeros(n_features, *outputs, device=device, dtype=dtype))
 
     def forward(
         self, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None = None
     ) -> Tensor:
-        """Return the raw score (B,) of each row; no values are values of 1."""
+        """Return the raw score, (B,) or (B, C), of each row; no values are values of 1."""
         return self.intercept + entries.linear(self.weight, indices, values, offsets, columns)
 
     @torch.no_grad()
-    def rescale_(self, shift: float, scale: float) -> None:
-        """Change the parameters so that the raw score becomes ``shift + scale * raw``."""
-        self.intercept.mul_(scale).add_(shift)
-        self.weight.mul_(scale)
+    def rescaled(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
+        """Return the parameters that make the raw score ``shift + scale * raw``, either a number or one an output."""
+        return {"intercept": shift + scale * self.intercept, "weight": self.weight * scale}

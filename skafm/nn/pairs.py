@@ -70,7 +70,7 @@ def attentional_interaction(
     Parameters
     ----------
     factors, weight, bias, attention_projection, projection : Tensor of shape (n_features, k), (t, k), (t,), (t,), (k,)
-        V, W, b, h and p.
+        V, W, b, h and p. With C outputs p is (C, k).
     indices, values, offsets : Tensor
         The batch, see :mod:`skafm.nn.functional`; ``values`` is None where all are 1.
     keep : Tensor of shape (B, k), optional
@@ -84,10 +84,11 @@ def attentional_interaction(
 
     Returns
     -------
-    Tensor of shape (B,)
+    Tensor of shape (B,) or (B, C)
     """
     entries, entry = _distinct_entries(factors, indices, values)
-    parameters = (entries, weight, bias, attention_projection, projection)
+    outputs = projection if projection.ndim > 1 else projection.unsqueeze(0)  # (C, k)
+    parameters = (entries, weight, bias, attention_projection, outputs)
     training = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters)
     elements = chunk_elements or _chunk_elements(factors)
     settings = _Settings(len(offsets) - 1, matmul_dtype or factors.dtype, elements, training)
@@ -99,10 +100,12 @@ def attentional_interaction(
 
     parts = _cut(len(indices), max_pairs) if settings.n_rows == 1 else [slice(None)]
     if len(parts) == 1:
-        return work(parts[0])[0]
-    worked = [checkpoint(work, part, use_reentrant=False, preserve_rng_state=False) for part in parts]
-    results, totals = (torch.stack(each) for each in zip(*worked, strict=True))  # (parts, 1)
-    return (totals.softmax(0) * results).sum(0)
+        result = work(parts[0])[0]  # (C, B)
+    else:
+        worked = [checkpoint(work, part, use_reentrant=False, preserve_rng_state=False) for part in parts]
+        results, totals = (torch.stack(each) for each in zip(*worked, strict=True))  # (parts, C, 1), (parts, 1)
+        result = (totals.softmax(0).unsqueeze(1) * results).sum(0)
+    return result.T if projection.ndim > 1 else result.squeeze(0)
 
 
 def _cut(n_entries: int, max_pairs: int) -> list[slice]:
@@ -178,15 +181,15 @@ class _Interaction(torch.autograd.Function):
         pairs: Pairs,
         settings: _Settings,
     ) -> tuple[Tensor, Tensor]:
-        """Return the interaction term (B,), and the logarithm of the softmax's denominator (B,)."""
+        """Return the interaction term (C, B), and the logarithm of the softmax's denominator (B,)."""
         chunks = _Chunks(entries, keep, len(weight), pairs, settings)
         logits, scores, signs = _network(chunks, weight, bias, attention_projection, projection)
         attention, total = functional.segment_softmax(logits[pairs.distinct], pairs.rows, settings.n_rows)  # (P,), (B,)
         if keep is None:
-            scores = scores[pairs.distinct]
-        else:  # (P,) from the order of distinct pairs to that of rows
-            scores = torch.empty_like(scores).index_copy_(0, pairs.order, scores)
-        result = entries.new_zeros(settings.n_rows).index_add_(0, pairs.rows, attention * scores)  # (B,)
+            scores = scores[:, pairs.distinct]  # (C, P)
+        else:  # from the order of distinct pairs to that of rows
+            scores = torch.empty_like(scores).index_copy_(1, pairs.order, scores)
+        result = torch.stack([_sum_by(pairs.rows, attention * each, settings.n_rows) for each in scores])  # (C, B)
         parameters = (entries, weight, bias, attention_projection, projection)
         ctx.save_for_backward(*pairs, *parameters, keep, signs, attention, scores, result)
         ctx.settings = settings
@@ -200,15 +203,22 @@ class _Interaction(torch.autograd.Function):
         entries, weight, bias, attention_projection, projection, keep, signs, attention, scores, result = saved[
             len(Pairs._fields) :
         ]
-        g_result, g_total = (attention.new_zeros(len(result)) if g is None else g for g in gradients)
-        g_scores = attention * g_result[pairs.rows]  # (P,)
-        g_logits = g_scores * (scores - result[pairs.rows])  # (P,)
-        if gradients[1] is not None:
+        g_result, g_total = gradients
+        if g_result is None:
+            g_result = torch.zeros_like(result)
+        chosen = g_result[:, pairs.rows]  # (C, P)
+        g_logits = attention * (chosen * (scores - result[:, pairs.rows])).sum(0)  # (P,)
+        if g_total is not None:
             g_logits += attention * g_total[pairs.rows]
+        g_scores = attention * chosen  # (C, P)
         chunks = _Chunks(entries, keep, len(weight), pairs, ctx.settings)
         scaled = weight * attention_projection.unsqueeze(1)  # (t, k)
-        g_logits = _sum_distinct(g_logits, pairs)  # (D,)
-        g_scores = _sum_distinct(g_scores, pairs) if keep is None else g_scores[pairs.order]  # (D,) or (P,)
+        n_distinct = len(pairs.left)
+        g_logits = _sum_by(pairs.distinct, g_logits, n_distinct)  # (D,)
+        if keep is None:
+            g_scores = torch.stack([_sum_by(pairs.distinct, each, n_distinct) for each in g_scores])  # (C, D)
+        else:
+            g_scores = g_scores[:, pairs.order]  # (C, P)
         g_entries, products, signed, g_projection = _network_backward(
             chunks, scaled, projection, signs, g_logits, g_scores
         )
@@ -218,9 +228,9 @@ class _Interaction(torch.autograd.Function):
         return g_entries, g_weight, g_bias, g_attention_projection, g_projection, None, None, None
 
 
-def _sum_distinct(values: Tensor, pairs: Pairs) -> Tensor:
-    """Sum values (P,) over the occurrences of each distinct pair (D,)."""
-    return values.new_zeros(len(pairs.left)).index_add_(0, pairs.distinct, values)
+def _sum_by(groups: Tensor, values: Tensor, n_groups: int) -> Tensor:
+    """Sum values (P,) by group (P,): (n_groups,)."""
+    return values.new_zeros(n_groups).index_add_(0, groups, values)
 
 
 class _Chunks:
@@ -261,13 +271,13 @@ class _Chunks:
 def _network(
     chunks: _Chunks, weight: Tensor, bias: Tensor, attention_projection: Tensor, projection: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return the logits (D,), the scores, (D,) or with dropout (P,) by distinct pair, and, to train, signs (D, t)."""
+    """Return logits (D,), scores, (C, D) or with dropout (C, P) by distinct pair, and, to train, signs (D, t)."""
     pairs, keep, n = chunks.pairs, chunks.keep, len(chunks.pairs.left)
     logits = weight.new_empty(n)
-    scores = weight.new_empty(n if keep is None else len(pairs.order))
+    scores = weight.new_empty(len(projection), n if keep is None else len(pairs.order))
     signs = torch.empty(n, len(weight), dtype=torch.uint8, device=weight.device) if chunks.training else None
     weight_T, bias = weight.to(chunks.dtype).T, bias.to(chunks.dtype)
-    kept = None if keep is None else keep * projection  # (B, k)
+    kept = [] if keep is None else [keep * each for each in projection]  # C of (B, k)
     for chunk in chunks:
         _, _, product = chunks.load(chunk)
         hidden = chunks.hidden[: len(product)]
@@ -276,18 +286,20 @@ def _network(
         if signs is not None:
             signs[chunk].view(torch.bool).copy_(hidden)  # written as bool, read as bytes: each the faster way
         torch.mv(hidden, attention_projection, out=logits[chunk])
-        if kept is None:
-            torch.mv(product, projection, out=scores[chunk])
+        if keep is None:
+            for output, each in zip(scores, projection, strict=True):
+                torch.mv(product, each, out=output[chunk])
         else:
             rows, where, starts = chunks.occurrences(chunk)
-            scores[where] = _dot_each(product, kept, rows, starts)
+            for output, table in zip(scores, kept, strict=True):
+                output[where] = _dot_each(product, table, rows, starts)
     return logits, scores, signs
 
 
 def _network_backward(
     chunks: _Chunks, scaled: Tensor, projection: Tensor, signs: Tensor, g_logits: Tensor, g_scores: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradient of the entries (M, k), S (t, k), sum(g m) (t,) and the gradient of p (k,)."""
+    """Return the gradient of the entries (M, k), S (t, k), sum(g m) (t,) and the gradient of p (C, k)."""
     pairs, keep, dtype = chunks.pairs, chunks.keep, chunks.dtype
     g_entries, S = torch.zeros_like(chunks.entries), torch.zeros_like(scaled)
     signed, g_projection = scaled.new_zeros(len(scaled)), torch.zeros_like(projection)
@@ -297,15 +309,18 @@ def _network_backward(
         left, right, product = chunks.load(chunk)
         g_product = chunks.spare[: len(product)]  # (c, k)
         if keep is None:
-            g_projection += g_scores[chunk] @ product
-            torch.outer(g_scores[chunk], projection, out=g_product)
+            g_projection += g_scores[:, chunk] @ product
+            torch.mm(g_scores[:, chunk].T, projection, out=g_product)
         else:
             rows, where, starts = chunks.occurrences(chunk)
-            kept = embedding_bag(
-                rows, keep, starts, mode="sum", per_sample_weights=g_scores[where], include_last_offset=True
-            )  # (c, k)
-            g_projection += torch.mul(product, kept, out=g_product).sum(0)
-            torch.mul(kept, projection, out=g_product)
+            for output, each in enumerate(projection):
+                g = g_scores[output, where]
+                kept = embedding_bag(rows, keep, starts, mode="sum", per_sample_weights=g, include_last_offset=True)
+                if output == 0:
+                    torch.mul(kept, each, out=g_product)
+                else:
+                    g_product.addcmul_(kept, each)
+                g_projection[output] += kept.mul_(product).sum(0)
         gm = masked[: len(product)].copy_(signs[chunk]).mul_(g_logits[chunk].unsqueeze(1))  # (c, t)
         signed += gm.sum(0)
         _add_product(S, gm.to(dtype).T, product.to(dtype))

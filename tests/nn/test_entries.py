@@ -14,37 +14,41 @@ def draw(n_features=9, k=3):
 
 def weighted(function, table):
     value = function(table)
-    return value.detach(), torch.autograd.grad(value @ torch.linspace(-1, 2, len(value)).double(), table)[0]
+    weight = torch.linspace(-1, 2, value.numel(), dtype=torch.float64).view(value.shape)
+    return value.detach(), torch.autograd.grad((value * weight).sum(), table)[0]
 
 
 def columns(csr, given):
     return entries.columns_of(*csr, 9) if given else None
 
 
-@pytest.mark.parametrize("given", [False, True], ids=["columns found", "columns given"])
-def test_linear_equals_the_plain_version(given, batch):
-    _, csr = batch
-    weight = draw()[:, 0].detach().requires_grad_()
-    plain = weighted(lambda w: functional.linear(w, *csr), weight)
-    fast = weighted(lambda w: entries.linear(w, *csr, columns(csr, given)), weight)
-    for expected, actual in zip(plain, fast, strict=True):
-        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12)
+FUNCTIONS = {
+    "linear": (functional.linear, entries.linear, lambda: draw()[:, 0].detach().requires_grad_()),
+    "linear of several outputs": (functional.sum_entries, entries.linear, draw),
+    "bi_interaction": (functional.bi_interaction, entries.bi_interaction, draw),
+    "interaction": (lambda V, *csr: functional.bi_interaction(V, *csr).sum(1), entries.interaction, draw),
+}
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["columns found", "columns given"])
-@pytest.mark.parametrize("p", [0.0, 0.4])
-def test_interaction_equals_the_plain_version(given, p, batch):
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_equals_the_plain_version(name, given, batch):
     _, csr = batch
-    keep = functional.dropout_mask((20, 3), p, torch.Generator().manual_seed(0), csr[1]) if p else None
+    plain, fast, make = FUNCTIONS[name]
+    expected = weighted(lambda table: plain(table, *csr), make())
+    actual = weighted(lambda table: fast(table, *csr, columns(csr, given)), make())
+    for a, b in zip(expected, actual, strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-10, atol=1e-12)
 
-    def plain_version(factors):
-        pooled = functional.bi_interaction(factors, *csr)
-        return (pooled if keep is None else pooled * keep).sum(1)
 
-    plain = weighted(plain_version, draw())
-    fast = weighted(lambda V: entries.interaction(V, *csr, columns(csr, given), keep), draw())
-    for expected, actual in zip(plain, fast, strict=True):
-        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_values_are_values_of_one(name, batch):
+    _, (indices, values, offsets) = batch
+    _, fast, make = FUNCTIONS[name]
+    expected = weighted(lambda table: fast(table, indices, torch.ones_like(values), offsets), make())
+    actual = weighted(lambda table: fast(table, indices, None, offsets), make())
+    for a, b in zip(expected, actual, strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-12, atol=1e-12)
 
 
 def test_columns_are_the_transposed_batch(batch):

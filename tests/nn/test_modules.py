@@ -6,13 +6,13 @@ import torch
 from skafm.nn import AFM, FM
 
 
-def draw_fm(dropout=0.0):
-    module = FM(9, 3, dropout=dropout, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+def draw_fm(dropout=0.0, n_outputs=None):
+    module = FM(9, 3, n_outputs, dropout=dropout, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return randomize(module)
 
 
-def draw_afm(dropout=0.0):
-    module = AFM(9, 3, 4, dropout=dropout, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+def draw_afm(dropout=0.0, n_outputs=None):
+    module = AFM(9, 3, 4, n_outputs, dropout=dropout, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return randomize(module)
 
 
@@ -50,9 +50,10 @@ def test_afm_equals_loop(batch):
 
 
 @both
-def test_gradcheck(draw, batch):
+@pytest.mark.parametrize("n_outputs", [None, 2])
+def test_gradcheck(draw, n_outputs, batch):
     _, csr = batch
-    module = draw()
+    module = draw(n_outputs=n_outputs)
     names = [name for name, _ in module.named_parameters()]
 
     def raw(*parameters):
@@ -81,12 +82,29 @@ def test_order_of_entries_does_not_matter(draw):
 
 
 @both
-def test_rescale_is_affine(draw, batch):
+@pytest.mark.parametrize(("n_outputs", "shift", "scale"), [(None, -3.0, 7.0), (2, [-3.0, 1.0], [7.0, 0.5])])
+def test_rescaled_is_affine(draw, n_outputs, shift, scale, batch):
     _, csr = batch
-    module = draw()
+    module, shift, scale = draw(n_outputs=n_outputs), torch.tensor(shift).double(), torch.tensor(scale).double()
     before = module(*csr).detach()
-    module.rescale_(-3.0, 7.0)
-    np.testing.assert_allclose(module(*csr).detach(), -3.0 + 7.0 * before, rtol=1e-10)
+    module.load_state_dict(module.rescaled(shift, scale))
+    np.testing.assert_allclose(module(*csr).detach(), shift + scale * before, rtol=1e-10)
+
+
+@both
+def test_each_output_is_a_model_over_shared_embeddings(draw, batch):
+    X, csr = batch
+    module = draw(n_outputs=3)
+    raw = module(*csr).detach()
+    p = as_reference(module)
+    for output in range(3):
+        linear = p["linear.intercept"][output], p["linear.weight"][:, output]
+        if draw is draw_fm:  # each pair's product weighted by p
+            expected = [reference.fm(x, *linear, p["factors"], p["projection"][output]) for x in X]
+        else:
+            network = [p[name] for name in ("attention_weight", "attention_bias", "attention_projection")]
+            expected = [reference.afm(x, *linear, p["factors"], *network, p["projection"][output]) for x in X]
+        np.testing.assert_allclose(raw[:, output], expected, rtol=1e-10, atol=1e-12)
 
 
 @both

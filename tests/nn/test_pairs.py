@@ -28,15 +28,15 @@ def draw_batch(lengths, values, n_features=45, seed=0):
     return torch.from_numpy(indices), torch.from_numpy(values(rng, len(indices))), torch.from_numpy(offsets)
 
 
-def draw_parameters(k=7, t=5, n_features=45, dtype=torch.float64):
+def draw_parameters(k=7, t=5, n_features=45, dtype=torch.float64, outputs=()):
     rng = np.random.default_rng(1)
-    shapes = [(n_features, k), (t, k), (t,), (t,), (k,)]
+    shapes = [(n_features, k), (t, k), (t,), (t,), (*outputs, k)]
     return [torch.tensor(0.7 * rng.normal(size=shape), dtype=dtype, requires_grad=True) for shape in shapes]
 
 
 def value_and_gradients(function, parameters, batch, keep, **options):
     value = function(*parameters, *batch, keep, **options)
-    weight = torch.linspace(-1, 2, len(value), dtype=value.dtype)
+    weight = torch.linspace(-1, 2, value.numel(), dtype=value.dtype).view(value.shape)
     return value.detach(), *torch.autograd.grad((value * weight).sum(), parameters)
 
 
@@ -50,8 +50,9 @@ def mask(lengths, k, dtype=torch.float64):
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 @pytest.mark.parametrize("dropout", [False, True], ids=["", "dropout"])
 @pytest.mark.parametrize("chunk_elements", [1, 100, None])
-def test_equals_the_plain_version(lengths, values, dropout, chunk_elements):
-    batch, parameters = draw_batch(lengths, values), draw_parameters()
+@pytest.mark.parametrize("outputs", [(), (1,), (3,)], ids=["", "one output", "three outputs"])
+def test_equals_the_plain_version(lengths, values, dropout, chunk_elements, outputs):
+    batch, parameters = draw_batch(lengths, values), draw_parameters(outputs=outputs)
     keep = mask(lengths, 7) if dropout else None
     plain = value_and_gradients(functional.attentional_interaction, parameters, batch, keep)
     fast = value_and_gradients(pairs.attentional_interaction, parameters, batch, keep, chunk_elements=chunk_elements)
@@ -61,8 +62,9 @@ def test_equals_the_plain_version(lengths, values, dropout, chunk_elements):
 
 @pytest.mark.parametrize("dropout", [False, True], ids=["", "dropout"])
 @pytest.mark.parametrize("max_pairs", [1, 7, 100, 779])
-def test_parts_of_a_long_row_equal_the_plain_version(dropout, max_pairs):
-    batch, parameters = draw_batch([40], VALUES["real-valued"]), draw_parameters()  # 780 pairs
+@pytest.mark.parametrize("outputs", [(), (3,)], ids=["", "three outputs"])
+def test_parts_of_a_long_row_equal_the_plain_version(dropout, max_pairs, outputs):
+    batch, parameters = draw_batch([40], VALUES["real-valued"]), draw_parameters(outputs=outputs)  # 780 pairs
     keep = mask([40], 7) if dropout else None
     plain = value_and_gradients(functional.attentional_interaction, parameters, batch, keep)
     parts = value_and_gradients(pairs.attentional_interaction, parameters, batch, keep, max_pairs=max_pairs)

@@ -1,0 +1,171 @@
+"""A training under way, NumPy outside and torch inside: what the estimators ask for. No model is known here."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from skafm import _losses
+from skafm._batch import Rows, as_tensor
+from skafm._optim import SOLVERS
+from skafm._train import Examples, Module, Objective, Plan, predict, stalled, train
+
+__all__ = [
+    "LOSSES",
+    "Plan",
+    "Training",
+    "as_tensor",
+    "fill",
+    "find_device",
+    "load",
+    "raw_score",
+    "stalled",
+    "start",
+    "torch",
+]
+
+LOSSES = {"squared_error": _losses.squared_error, "log_loss": _losses.log_loss}
+
+_ROWS_AT_ONCE = 2**15  # of a prediction
+
+
+class Training:
+    """A module, its optimizer and its source of chance.
+
+    Parameters
+    ----------
+    module : Module
+        Trained in place: its parameters that require a gradient.
+    generator : torch.Generator
+        Source of the order of the rows, and the module's of dropout.
+    loss : {"squared_error", "log_loss"}
+    penalties : dict of str to float
+        L2, by name of the parameter.
+    solver : {"adagrad", "adam", "sgd"}
+    learning_rate : float
+    plan : Plan
+    """
+
+    def __init__(
+        self,
+        module: Module,
+        generator: torch.Generator,
+        loss: str,
+        penalties: Mapping[str, float],
+        solver: str,
+        learning_rate: float,
+        plan: Plan,
+    ) -> None:
+        self.module, self.generator, self.loss, self.plan = module, generator, LOSSES[loss], plan
+        trained = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+        self.optimizer = SOLVERS[solver](trained, learning_rate)
+        penalties = {name: penalty for name, penalty in penalties.items() if penalty > 0 and name in trained}
+        self.objective = Objective(self.loss, penalties)
+
+    def epochs(self, examples: Examples) -> Iterator[float]:
+        """Train epoch after epoch and yield each one's loss."""
+        return train(self.module, examples, self.objective, self.optimizer, self.plan, self.generator)
+
+    def evaluate(self, examples: Examples) -> float:
+        """Return the mean loss of other examples, penalties not counted."""
+        raw = predict(self.module, examples.rows, _ROWS_AT_ONCE, self.plan.memory)
+        losses = self.loss(raw, examples.target).double()
+        weight = torch.ones_like(losses) if examples.weight is None else examples.weight.double()
+        return float(weight @ losses / weight.sum())
+
+    def parameters(self, shift: ArrayLike, scale: ArrayLike) -> dict[str, NDArray[Any]]:
+        """Return copies of the parameters that make the raw score ``shift + scale * raw``."""
+        mine = {p.data_ptr() for _, p in self.module.named_parameters()}
+        moved = self.module.rescaled(*_like(self.module, shift, scale))
+        return {
+            name: (p.detach().clone() if p.data_ptr() in mine else p.detach()).numpy(force=True)
+            for name, p in moved.items()
+        }
+
+    def keep(self) -> dict[str, Tensor]:
+        """Return a copy of the parameters, to ``bring_back`` later."""
+        return {name: p.detach().clone() for name, p in self.module.named_parameters()}
+
+    def bring_back(self, kept: Mapping[str, Tensor]) -> None:
+        """Set the parameters as they were."""
+        with torch.no_grad():
+            for name, parameter in self.module.named_parameters():
+                parameter.copy_(kept[name])
+
+    def pause(self) -> dict[str, Any]:
+        """Return what a later training needs to go on as if there had been no pause, the parameters aside."""
+        states = self.optimizer.states.items()
+        return {
+            "n_steps": self.optimizer.n_steps,
+            "states": {name: [state.numpy(force=True) for state in each] for name, each in states},
+            "generator": self.generator.get_state().numpy(),
+        }
+
+    def go_on(self, paused: Mapping[str, Any]) -> None:
+        """Go on from a pause."""
+        self.optimizer.n_steps = paused["n_steps"]
+        for name, states in paused["states"].items():
+            for mine, state in zip(self.optimizer.states[name], states, strict=True):
+                mine.copy_(torch.from_numpy(state))
+        self.generator.set_state(torch.from_numpy(paused["generator"]))
+
+
+def find_device(device: Any) -> torch.device:
+    """Return the ``torch.device`` that the parameter names."""
+    if not isinstance(device, str | torch.device):
+        raise ValueError(f"device must be 'cpu', 'cuda', 'auto', another str or a torch.device, got {device!r}.")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device={device!r} is not one: use 'cpu', 'cuda', 'cuda:1', ... or 'auto'.") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r} asks for CUDA, but torch finds no CUDA device: use 'cpu' or 'auto'.")
+    return found
+
+
+def torch_dtype(dtype: Any) -> torch.dtype:
+    """Return torch's name of a NumPy dtype."""
+    return torch.from_numpy(np.empty(0, dtype)).dtype
+
+
+def load(X: Any, target: NDArray[Any], weight: NDArray[Any], device: torch.device) -> Examples:
+    """Put rows, targets and weights on the device; weights are brought to mean 1."""
+    rows = Rows.from_scipy(X, device)
+    uniform = len(weight) == 0 or np.ptp(weight) == 0
+    tensor = partial(torch.tensor, dtype=rows.dtype, device=device)
+    return Examples(rows, tensor(target), None if uniform else tensor(weight / weight.mean()))
+
+
+def _like(module: Module, *numbers: ArrayLike) -> tuple[Tensor, ...]:
+    """Return numbers as tensors like the module's."""
+    like = next(p for _, p in module.named_parameters())
+    return tuple(torch.as_tensor(np.asarray(number), dtype=like.dtype, device=like.device) for number in numbers)
+
+
+def start(module: Module, intercept: ArrayLike) -> None:
+    """Set the intercept that training starts from."""
+    (value,) = _like(module, intercept)
+    dict(module.named_parameters())["linear.intercept"].detach().copy_(value)
+
+
+def fill(
+    module: Any, parameters: Mapping[str, ArrayLike], shift: ArrayLike, scale: ArrayLike, device: torch.device
+) -> None:
+    """Set a module's parameters from arrays, changed so that the raw score becomes ``shift + scale * raw``."""
+    dtype = next(module.parameters()).dtype
+    state = {name: torch.tensor(array, dtype=dtype, device=device) for name, array in parameters.items()}
+    module.load_state_dict(state, assign=True)
+    module.load_state_dict(module.rescaled(*_like(module, shift, scale)), assign=True)
+
+
+def raw_score(module: Any, parameters: Mapping[str, ArrayLike], X: Any, device: torch.device, memory: int) -> Any:
+    """Return the raw score of each row, (n_samples,) or (n_samples, C), of a module built on the meta device."""
+    state = {name: as_tensor(array, device) for name, array in parameters.items()}
+    module.load_state_dict(state, assign=True)
+    return predict(module, Rows.from_scipy(X, device), _ROWS_AT_ONCE, memory).numpy(force=True)

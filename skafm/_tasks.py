@@ -1,0 +1,255 @@
+"""The tasks: what y is to the raw score. One mixin for each, given to a model beside ``FactorizationMachine``."""
+
+import warnings
+
+import numpy as np
+from scipy.special import expit, log_expit, log_softmax, softmax
+from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+
+_BINARY = 2  # classes, told apart by one raw score
+
+
+class Regression(RegressorMixin):
+    """Squared error on the target, standardised while training; several numbers a row if y has several."""
+
+    _loss = "squared_error"
+    _target_checks = {"y_numeric": True, "multi_output": True}
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Go on: train once on more rows, in the order they come.
+
+        Batches of ``batch_size`` rows, and the optimizer's state kept from call to call: calls for one batch after
+        another equal one epoch of ``fit`` over all of them without shuffling. Mean and standard deviation of y are
+        those of the first call's rows.
+
+        Parameters
+        ----------
+        X : {sparse matrix or array, array-like} of shape (n_samples, n_features)
+            As for ``fit``; the columns of the first call.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Finite targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative, and relative to those of the same call.
+
+        Returns
+        -------
+        self : object
+            The estimator, fitted.
+
+        Raises
+        ------
+        ValueError
+            If the input is malformed, or if the loss stops being finite.
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    def predict(self, X):
+        """Predict the target.
+
+        Parameters
+        ----------
+        X : {sparse matrix or array, array-like} of shape (n_samples, n_features)
+            Computed in the precision of the fitted attributes.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In the units of y; with ``clip`` within the range of the y it was trained on.
+        """
+        raw = self._raw(X)
+        return np.clip(raw, *(bound.astype(raw.dtype) for bound in self._range)) if self.clip else raw
+
+    def _check_target(self, y, weight, *, learn):
+        y = y.astype(np.float64)
+        if y.ndim > 1 and y.shape[1] == 1:
+            message = "A column-vector y was passed when a 1d array was expected: use y.ravel()."
+            warnings.warn(message, DataConversionWarning, stacklevel=5)
+            y = y.ravel()
+        if learn:
+            low, high = getattr(self, "_range", (np.inf, -np.inf))
+            self._range = np.minimum(low, y.min(axis=0)), np.maximum(high, y.max(axis=0))
+        return y, weight
+
+    def _find_units(self, data):
+        """Return the shift and scale that lead from the raw score of training to y."""
+        mean = np.average(data.y, axis=0, weights=data.weight)
+        scale = np.sqrt(np.average((data.y - mean) ** 2, axis=0, weights=data.weight))
+        double = np.finfo(np.float64)
+        # A constant y has rounding for a spread, or none.
+        return mean, np.maximum(np.maximum(scale, 10 * double.eps * np.abs(mean)), double.tiny)
+
+    def _encode(self, y):
+        shift, scale = self._units
+        return (y - shift) / scale
+
+    def _decode(self, y):
+        """Return the targets that a scorer wants."""
+        return y
+
+    def _strata(self, y):  # noqa: ARG002 a regression has none
+        return None
+
+    def _n_outputs(self, y):
+        return None if y.ndim == 1 else y.shape[1]
+
+    def _first_intercept(self, data):
+        return np.zeros(data.y.shape[1:])
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+class Classification(ClassifierMixin):
+    """Log loss of the raw score, through a sigmoid for two classes and a softmax for more."""
+
+    _loss = "log_loss"
+    _target_checks: dict[str, bool] = {}
+    classes_: np.ndarray
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Go on: train once on more rows, in the order they come.
+
+        Batches of ``batch_size`` rows, and the optimizer's state kept from call to call: calls for one batch after
+        another equal one epoch of ``fit`` over all of them without shuffling, the first call's prior aside.
+
+        Parameters
+        ----------
+        X : {sparse matrix or array, array-like} of shape (n_samples, n_features)
+            As for ``fit``; the columns of the first call.
+        y : array-like of shape (n_samples,)
+            Labels, not necessarily of all classes.
+        classes : array-like of shape (n_classes,), default=None
+            All labels there will be. Needed in the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative, and relative to those of the same call.
+
+        Returns
+        -------
+        self : object
+            The estimator, fitted.
+
+        Raises
+        ------
+        ValueError
+            If the input is malformed, or if the loss stops being finite.
+        """
+        if self.class_weight == "balanced":
+            what = "class_weight='balanced' needs all rows at once"
+            raise ValueError(f"{what}: give partial_fit a dict of weights, e.g. from compute_class_weight.")
+        if classes is not None:
+            classes = unique_labels(classes)
+            if not np.array_equal(getattr(self, "classes_", classes), classes):
+                raise ValueError(f"classes={classes} is not what it was in earlier calls: {self.classes_}.")
+            self.classes_ = classes
+        elif not hasattr(self, "classes_"):
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        return self._partial_fit(X, y, sample_weight)
+
+    def decision_function(self, X):
+        """Return the raw score.
+
+        Parameters
+        ----------
+        X : {sparse matrix or array, array-like} of shape (n_samples, n_features)
+            Computed in the precision of the fitted attributes.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Log-odds of the second of two classes, or a number for each of more, whose softmax are the probabilities.
+        """
+        return self._raw(X)
+
+    def predict_proba(self, X):
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : {sparse matrix or array, array-like} of shape (n_samples, n_features)
+            Computed in the precision of the fitted attributes.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        raw = self._raw(X)
+        return softmax(raw, axis=1) if raw.ndim > 1 else np.column_stack([expit(-raw), expit(raw)])
+
+    def predict_log_proba(self, X):
+        """Return the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : {sparse matrix or array, array-like} of shape (n_samples, n_features)
+            Computed in the precision of the fitted attributes.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        raw = self._raw(X)
+        return log_softmax(raw, axis=1) if raw.ndim > 1 else np.column_stack([log_expit(-raw), log_expit(raw)])
+
+    def predict(self, X):
+        """Return the most probable class.
+
+        Parameters
+        ----------
+        X : {sparse matrix or array, array-like} of shape (n_samples, n_features)
+            Computed in the precision of the fitted attributes.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels.
+        """
+        raw = self._raw(X)
+        return self.classes_[raw.argmax(1) if raw.ndim > 1 else (raw > 0).astype(int)]
+
+    def _check_target(self, y, weight, *, learn):
+        """Return class numbers, and weights that count the classes' too."""
+        check_classification_targets(y)
+        if not hasattr(self, "classes_"):
+            self.classes_ = np.unique(y)
+        if len(self.classes_) < _BINARY:
+            raise ValueError(
+                f"y needs samples of at least 2 classes, but has only one class: {self.classes_.tolist()[0]!r}."
+            )
+        numbers = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        if unknown := sorted(set(y[self.classes_[numbers] != y].tolist()), key=str):
+            raise ValueError(f"y has labels that are not among the classes {self.classes_.tolist()}: {unknown}.")
+        if learn:
+            given = {"classes": self.classes_, "y": y, "sample_weight": weight}
+            self._class_weight = compute_class_weight(self.class_weight, **given)
+        return numbers, weight * self._class_weight[numbers]
+
+    def _find_units(self, data):  # noqa: ARG002 the raw score has none
+        return np.zeros(()), np.ones(())
+
+    def _encode(self, y):
+        return y
+
+    def _decode(self, y):
+        """Return the targets that a scorer wants."""
+        return self.classes_[y]
+
+    def _strata(self, y):
+        return y
+
+    def _n_outputs(self, y):  # noqa: ARG002 the classes are known
+        return None if len(self.classes_) == _BINARY else len(self.classes_)
+
+    def _first_intercept(self, data):
+        """Return the log-odds of the classes' shares; of one without a row here, as if it had half a row."""
+        share = np.bincount(data.y, data.weight, minlength=len(self.classes_)) / data.weight.sum()
+        logs = np.log(np.maximum(share, 0.5 / len(data.y)))
+        return logs[1] - logs[0] if len(logs) == _BINARY else logs
