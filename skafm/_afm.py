@@ -379,7 +379,7 @@ class AFMClassifier(Classification, _AFM):
         training; from 0 to below 1. There is none when predicting, and none on the attention network.
     l2_linear : float, default=0.0
         Penalty on w; a feature is penalised once for each row that has it.
-    l2_factors : float, default=0.003
+    l2_factors : float, default=0.001
         Penalty on V; a feature is penalised once for each row that has it.
     l2_attention : float, default=0.0
         Penalty on W, the paper's lambda: ``lambda / n`` for that of a sum over n rows.
@@ -495,7 +495,7 @@ class AFMClassifier(Classification, _AFM):
         attention_size=16,
         dropout=0.0,
         l2_linear=0.0,
-        l2_factors=0.003,
+        l2_factors=0.001,
         l2_attention=0.0,
         init="random",
         freeze_init=False,

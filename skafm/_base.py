@@ -1,16 +1,14 @@
 """Validate, train, store: what all estimators share. No model is known here, and torch comes when first needed."""
 
 import copy
-import time
-import warnings
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -18,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from skafm._callbacks import CallbackSupportMixin, FitTask, with_callbacks
+from skafm._run import Stop, run
 
 PARAMETERS = {
     "n_factors": [Interval(Integral, 1, None, closed="left")],
@@ -82,7 +81,7 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
     def _hold(self, module):
         """Take the gradient from what is not to be trained."""
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
         """Learn from rows and their targets.
@@ -114,17 +113,28 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
             If the input is malformed, or if the loss stops being finite.
         """
         task = FitTask(self, X, y, sample_weight, self.max_iter)
-        go_on = self.warm_start and hasattr(self, "factors_")
-        if not go_on:
-            for learnt in ("classes_", "_range"):
+        with self._all_or_nothing():
+            go_on = self.warm_start and hasattr(self, "factors_")
+            for learnt in () if go_on else ("classes_", "_range"):
                 self.__dict__.pop(learnt, None)
-        train, held = self._divide(X, y, sample_weight, (X_val, y_val, sample_weight_val), reset=not go_on)
-        training, examples, monitor = self._prepare(train, held, go_on=go_on)
-        self._run(training, examples, monitor, task)
-        self._store(training)
-        self.__dict__.pop("_paused", None)
-        task.end()
+            train, held = self._divide(X, y, sample_weight, (X_val, y_val, sample_weight_val), reset=not go_on)
+            training, examples, monitor = self._prepare(train, held, go_on=go_on)
+            self._run(training, examples, monitor, task)
+            self._store(training)
+            self.__dict__.pop("_paused", None)
+            task.end()
         return self
+
+    @contextmanager
+    def _all_or_nothing(self):
+        """Leave the estimator as it was if what is done raises an error."""
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
 
     def _divide(self, X, y, sample_weight, validation, *, reset):
         """Return the rows to train on, and those to stop early on or None."""
@@ -207,7 +217,12 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
             fitted = copy.copy(self)
             fitted.__dict__.pop("feature_names_in_", None)  # the rows have no names any more
             fitted.__dict__.update(self._fitted(training))
-            return scorer(fitted, held.X, y, **weight)
+            found = float(scorer(fitted, held.X, y, **weight))
+            if not np.isfinite(found):
+                raise ValueError(
+                    f"scoring={self.scoring!r} gave {found} on the rows held back: use another, or 'loss'."
+                )
+            return found
 
         return score
 
@@ -217,44 +232,18 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _run(self, training, examples, monitor, task=None):
         """Train, and set the attributes that say how it went."""
-        from skafm import _engine
-
-        losses: list[float] = []
-        scores: list[float] = []
-        kept, over = None, False
-        epochs = training.epochs(examples)
-        try:
-            while len(losses) < self.max_iter and not over:
-                started, epoch = time.perf_counter(), None if task is None else task.begin_epoch()
-                losses.append(next(epochs))
-                if monitor is not None:
-                    scores.append(monitor(training))
-                    if scores[-1] > max(scores[:-1], default=-np.inf):
-                        kept = training.keep()
-                if self.verbose:
-                    _print_epoch(losses, scores, self.max_iter, time.perf_counter() - started)
-                watched = [-score for score in scores] if scores else losses
-                over = _engine.stalled(watched, self.tol, self.n_iter_no_change)
-                over |= task is not None and task.end_epoch(epoch, lambda: self._fitted(training))
-        except KeyboardInterrupt:
-            over, done = True, f"The fit was interrupted: this is the model of {len(losses)} epochs"
-            warnings.warn(f"{done} and of what was done of the next.", stacklevel=5)
-        if kept is not None:
-            training.bring_back(kept)
-        if not over:
-            what = f"The {'validation score' if scores else 'loss'} still improved by more than tol={self.tol}"
-            message = f"{what} when max_iter={self.max_iter} epochs had ended: raise max_iter or tol."
-            warnings.warn(message, ConvergenceWarning, stacklevel=5)
-        self.loss_curve_, self.validation_scores_ = losses, scores if monitor is not None else None
-        self.n_iter_ = len(losses)
-        self.best_iter_ = 1 + int(np.argmax(scores)) if scores else self.n_iter_
+        stop = Stop(self.max_iter, self.tol, self.n_iter_no_change)
+        fitted = lambda: self._fitted(training)  # noqa: E731
+        history = run(training, examples, monitor, stop, verbose=self.verbose, task=task, fitted=fitted)
+        self.loss_curve_, self.n_iter_, self.best_iter_ = history.losses, len(history.losses), history.best
+        self.validation_scores_ = None if monitor is None else history.scores
 
     def _partial_fit(self, X, y, sample_weight):
         """Train on rows in the order they come, once, with the units and the optimizer of the calls before."""
         go_on = hasattr(self, "factors_")
         train = self._check(X, y, sample_weight, reset=not go_on, learn=True)
         training, examples, _ = self._prepare(train, None, go_on=go_on, keep_units=go_on, shuffle=False)
-        if go_on and hasattr(self, "_paused"):
+        if hasattr(self, "_paused"):
             training.go_on(self._paused)
         self.loss_curve_ = [*getattr(self, "loss_curve_", []), next(training.epochs(examples))]
         self.n_iter_ = self.best_iter_ = len(self.loss_curve_)
@@ -320,8 +309,3 @@ def _auto_batch_size(n_samples):
 def working_memory():
     """Return scikit-learn's ``working_memory`` in bytes."""
     return int(get_config()["working_memory"] * 2**20)
-
-
-def _print_epoch(losses, scores, max_iter, seconds):
-    score = f", validation score {scores[-1]:.6f}" if scores else ""
-    print(f"Epoch {len(losses)}/{max_iter}: loss {losses[-1]:.6f}{score}, {seconds:.2f} s")  # noqa: T201 asked for

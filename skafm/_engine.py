@@ -1,5 +1,6 @@
 """A training under way, NumPy outside and torch inside: what the estimators ask for. No model is known here."""
 
+import math
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 from skafm import _losses
 from skafm._batch import Rows, as_tensor
 from skafm._optim import SOLVERS
-from skafm._train import Examples, Module, Objective, Plan, predict, stalled, train
+from skafm._train import Examples, Module, Objective, Plan, predict, train
 
 __all__ = [
     "LOSSES",
@@ -23,7 +24,6 @@ __all__ = [
     "find_device",
     "load",
     "raw_score",
-    "stalled",
     "start",
     "torch",
 ]
@@ -75,7 +75,12 @@ class Training:
         raw = predict(self.module, examples.rows, _ROWS_AT_ONCE, self.plan.memory)
         losses = self.loss(raw, examples.target).double()
         weight = torch.ones_like(losses) if examples.weight is None else examples.weight.double()
-        return float(weight @ losses / weight.sum())
+        loss = float(weight @ losses / weight.sum())
+        if not math.isfinite(loss):
+            rate = self.optimizer.learning_rate
+            what = f"The loss of the rows held back became {loss}"
+            raise ValueError(f"{what}: lower learning_rate (now {rate}) or scale X, e.g. with MaxAbsScaler.")
+        return loss
 
     def parameters(self, shift: ArrayLike, scale: ArrayLike) -> dict[str, NDArray[Any]]:
         """Return copies of the parameters that make the raw score ``shift + scale * raw``."""

@@ -261,7 +261,7 @@ class FMClassifier(Classification, _FM):
         training; from 0 to below 1. There is none when predicting.
     l2_linear : float, default=0.0
         Penalty on w; a feature is penalised once for each row that has it.
-    l2_factors : float, default=0.01
+    l2_factors : float, default=0.003
         Penalty on V; a feature is penalised once for each row that has it.
     solver : {"adagrad", "adam", "sgd"}, default="adagrad"
         Adagrad is the choice of Xiao et al.; plain SGD that of libFM. All touch only the features of a batch. On large
@@ -359,7 +359,7 @@ class FMClassifier(Classification, _FM):
         *,
         dropout=0.0,
         l2_linear=0.0,
-        l2_factors=0.01,
+        l2_factors=0.003,
         solver="adagrad",
         learning_rate=0.05,
         batch_size="auto",

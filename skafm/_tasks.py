@@ -45,7 +45,8 @@ class Regression(RegressorMixin):
         ValueError
             If the input is malformed, or if the loss stops being finite.
         """
-        return self._partial_fit(X, y, sample_weight)
+        with self._all_or_nothing():
+            return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X):
         """Predict the target.
@@ -143,14 +144,15 @@ class Classification(ClassifierMixin):
         if self.class_weight == "balanced":
             what = "class_weight='balanced' needs all rows at once"
             raise ValueError(f"{what}: give partial_fit a dict of weights, e.g. from compute_class_weight.")
-        if classes is not None:
-            classes = unique_labels(classes)
-            if not np.array_equal(getattr(self, "classes_", classes), classes):
-                raise ValueError(f"classes={classes} is not what it was in earlier calls: {self.classes_}.")
-            self.classes_ = classes
-        elif not hasattr(self, "classes_"):
-            raise ValueError("classes must be passed on the first call to partial_fit.")
-        return self._partial_fit(X, y, sample_weight)
+        with self._all_or_nothing():
+            if classes is not None:
+                classes = unique_labels(classes)
+                if not np.array_equal(getattr(self, "classes_", classes), classes):
+                    raise ValueError(f"classes={classes} is not what it was in earlier calls: {self.classes_}.")
+                self.classes_ = classes
+            elif not hasattr(self, "classes_"):
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            return self._partial_fit(X, y, sample_weight)
 
     def decision_function(self, X):
         """Return the raw score.

@@ -119,11 +119,6 @@ def train(
         yield loss
 
 
-def stalled(losses: Sequence[float], tol: float, n: int) -> bool:
-    """Return whether the best of the last n losses is not below the best before them by more than ``tol``."""
-    return len(losses) > n and min(losses[-n:]) > min(losses[:-n]) - tol
-
-
 def _epoch(
     module: Module,
     examples: Examples,

@@ -55,7 +55,7 @@ def test_probabilities_of_two_classes_are_the_sigmoid(Estimator, classes):
     X, _, y = classes
     model = fit(Estimator, X, y)
     raw, proba = model.decision_function(X), model.predict_proba(X)
-    np.testing.assert_allclose(proba, np.c_[1 - expit(raw), expit(raw)], rtol=1e-10)
+    np.testing.assert_allclose(proba, np.c_[1 - expit(raw), expit(raw)], rtol=1e-10, atol=1e-14)
     np.testing.assert_allclose(model.predict_log_proba(X), np.log(proba), rtol=1e-8, atol=1e-12)
     assert np.array_equal(model.predict(X), (raw > 0).astype(int))
 

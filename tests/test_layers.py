@@ -19,7 +19,8 @@ ALLOWED = {
     "_fm": {"_base", "_tasks", "nn"},
     "_afm": {"_base", "_engine", "_tasks", "nn"},
     "_tasks": set(),
-    "_base": {"_callbacks", "_engine"},
+    "_base": {"_callbacks", "_engine", "_run"},
+    "_run": set(),
     "_callbacks": set(),
     "_engine": {"_train", *TRAINING},
     "_train": TRAINING,
@@ -34,7 +35,7 @@ ALLOWED = {
     "nn/fm": {"nn", "nn.entries", "nn.linear"},
     "nn/afm": {"nn", "nn.entries", "nn.linear", "nn.pairs"},
 }
-SKLEARN_SIDE = {"__init__", "_fm", "_afm", "_base", "_callbacks", "_tasks"}
+SKLEARN_SIDE = {"__init__", "_fm", "_afm", "_base", "_callbacks", "_run", "_tasks"}
 
 
 def imports(module):
@@ -63,7 +64,7 @@ def test_torch_side_does_not_import_sklearn(module):
     assert not [name for name in imports(module) if name.split(".")[0] == "sklearn"]
 
 
-@pytest.mark.parametrize("module", ["_base", "_engine", "_tasks", "_train"])
+@pytest.mark.parametrize("module", ["_base", "_engine", "_run", "_tasks", "_train"])
 def test_loop_and_base_know_no_model(module):
     assert not [name for name in imports(module) if name.startswith("skafm.nn")]
 

@@ -8,7 +8,7 @@ from conftest import ragged_matrix
 from skafm._batch import Rows
 from skafm._losses import squared_error
 from skafm._optim import SOLVERS
-from skafm._train import Examples, Objective, Plan, predict, stalled, train
+from skafm._train import Examples, Objective, Plan, predict, train
 from skafm.nn import AFM, FM
 
 N, FEATURES = 30, 9
@@ -129,11 +129,3 @@ def test_predict_does_not_depend_on_the_size_of_its_batches(batch_size, memory):
     module, data = model(AFM, dropout=0.5), examples()
     whole = module.eval()(*data.rows.slice(0, N)).detach()
     np.testing.assert_allclose(predict(module.train(), data.rows, batch_size, memory), whole, rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("losses", "expected"),
-    [([1.0, 0.5], False), ([1.0, 0.95, 0.93], True), ([1.0, 0.95, 0.85], False), ([0.5, 1.0, 1.0], True)],
-)
-def test_stalled_compares_the_best_of_the_last_with_the_best_before(losses, expected):
-    assert stalled(losses, tol=0.1, n=2) is expected

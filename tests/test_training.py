@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
 from skafm import AFMClassifier, AFMRegressor, FMClassifier, FMRegressor
+from skafm._run import stalled
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 ESTIMATORS = [FMRegressor, AFMRegressor, FMClassifier, AFMClassifier]
@@ -36,6 +37,14 @@ def data():
     X = np.hstack([np.eye(5)[column] for column in fields.T])
     y = rng.normal(size=(5, 5))[fields[:, 0], fields[:, 1]] + rng.normal(size=400)
     return lambda Estimator: (X, (y > 0.5).astype(int) if is_classifier(Estimator()) else y)
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [([1.0, 0.5], False), ([1.0, 0.95, 0.93], True), ([1.0, 0.95, 0.85], False), ([0.5, 1.0, 1.0], True)],
+)
+def test_stalled_compares_the_best_of_the_last_with_the_best_before(losses, expected):
+    assert stalled(losses, tol=0.1, n=2) is expected
 
 
 # --- early stopping ---------------------------------------------------------------------------------------------------
@@ -142,6 +151,28 @@ def test_validation_rows_go_through_the_pipeline(Estimator, data):
         pipeline.fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
     direct = Estimator(**settings).fit(X[:300] / 3, y[:300], X_val=X[300:] / 3, y_val=y[300:])
     np.testing.assert_allclose(pipeline[-1].validation_scores_, direct.validation_scores_, rtol=1e-10)
+
+
+@every
+def test_score_that_is_not_finite_is_named(Estimator, data):
+    with pytest.raises(ValueError, match="gave nan on the rows held back"):
+        Estimator(early_stopping=True, scoring=lambda *_: np.nan).fit(*data(Estimator))
+
+
+@every
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_failure_leaves_the_estimator_as_it_was(Estimator, method, data):
+    X, y = data(Estimator)
+    model = Estimator(random_state=0, max_iter=2).fit(X, y)
+    before, expected = dict(vars(model)), model.predict(X)
+    for broken in (
+        ((1e200 * X, y), (X, y[:-1]), (X[:, :-1], 1 - y)) if method == "partial_fit" else ((1e200 * X, 1 - y),)
+    ):
+        with pytest.raises(ValueError, match=r"became|inconsistent|features"):
+            getattr(model, method)(*broken)
+        assert vars(model).keys() == before.keys()
+        assert all(vars(model)[name] is value for name, value in before.items())
+    assert np.array_equal(model.predict(X), expected)
 
 
 # --- going on ---------------------------------------------------------------------------------------------------------
