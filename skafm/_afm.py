@@ -103,11 +103,12 @@ class _AFM(FactorizationMachine):
         return AFM(len(self.factors_), n_factors, attention_size, n_outputs, working_memory=working_memory(), **factory)
 
     def _lead(self, module, generator, examples, held):
-        if self.init == "random":
-            if self.freeze_init:
-                raise ValueError("freeze_init=True keeps what init gives: set init to 'fm' or to a fitted model.")
+        if self.init == "random" and self.freeze_init:
+            raise ValueError("freeze_init=True keeps what init gives: set init to 'fm' or to a fitted model.")
+        if self.init == "random" or self.freeze_init:
             # DIFF: the paper starts from p = 1, which makes the interactions of random vectors P times too small.
             module.projection.detach().mul_(_typical_pairs(examples))
+        if self.init == "random":
             return
         fm = self._pretrain(module, generator, examples, held) if self.init == "fm" else self._given(module)
         module.linear.load_state_dict(fm.linear.state_dict())
@@ -255,9 +256,9 @@ class AFMRegressor(Regression, _AFM):
     attention_projection_ : ndarray of shape (attention_size,)
         h. Zero would be uniform attention, from which training starts.
     projection_ : ndarray of shape (n_factors,) or (n_outputs, n_factors)
-        p, in the units of y. From a random ``init`` training starts it at the typical number of pairs of a row, so that
-        uniform attention, a mean over the pairs, starts as the sum of a factorization machine; otherwise at 1. With
-        several it is drawn at random on that scale.
+        p, in the units of y. From a random or frozen ``init`` training starts it at the typical number of pairs of a
+        row, so that uniform attention, a mean over the pairs, starts as the sum of a factorization machine; otherwise
+        at 1. With several it is drawn at random on that scale.
     n_iter_ : int
         Epochs trained.
     best_iter_ : int
@@ -379,7 +380,7 @@ class AFMClassifier(Classification, _AFM):
         training; from 0 to below 1. There is none when predicting, and none on the attention network.
     l2_linear : float, default=0.0
         Penalty on w; a feature is penalised once for each row that has it.
-    l2_factors : float, default=0.001
+    l2_factors : float, default=0.003
         Penalty on V; a feature is penalised once for each row that has it.
     l2_attention : float, default=0.0
         Penalty on W, the paper's lambda: ``lambda / n`` for that of a sum over n rows.
@@ -446,7 +447,7 @@ class AFMClassifier(Classification, _AFM):
     attention_projection_ : ndarray of shape (attention_size,)
         h. Zero would be uniform attention, from which training starts.
     projection_ : ndarray of shape (n_factors,) or (n_classes, n_factors)
-        p. From a random ``init`` training starts it at the typical number of pairs of a row, so that uniform
+        p. From a random or frozen ``init`` training starts it at the typical number of pairs of a row, so that uniform
         attention, a mean over the pairs, starts as the sum of a factorization machine; otherwise at 1. With several it
         is drawn at random on that scale.
     n_iter_ : int
@@ -495,7 +496,7 @@ class AFMClassifier(Classification, _AFM):
         attention_size=16,
         dropout=0.0,
         l2_linear=0.0,
-        l2_factors=0.001,
+        l2_factors=0.003,
         l2_attention=0.0,
         init="random",
         freeze_init=False,
