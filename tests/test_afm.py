@@ -5,6 +5,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV
 
 from skafm import AFMClassifier, AFMRegressor, FMClassifier, FMRegressor
 
@@ -105,3 +106,13 @@ def test_fm_of_other_targets_is_refused(one_hot):
     fm = FMRegressor(n_factors=3, random_state=0, max_iter=2).fit(X, np.c_[y, y])
     with pytest.raises(ValueError, match="fit it on the same targets"):
         AFMRegressor(init=fm, **NO_STEP).fit(X, y)
+
+
+def test_grid_search_over_the_start(one_hot):
+    X, y = one_hot
+    fm = FrozenEstimator(FMRegressor(n_factors=3, random_state=0, max_iter=20).fit(X, y))
+    grid = [{"init": ["random", "fm", fm]}, {"init": ["fm", fm], "freeze_init": [True]}]
+    model = AFMRegressor(n_factors=3, max_iter=3, random_state=0, early_stopping=True)
+    search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(X, y)
+    assert len(set(search.cv_results_["mean_test_score"])) == 5
+    assert np.isfinite(search.predict(X)).all()
