@@ -105,18 +105,22 @@ class Training:
         """Return what a later training needs to go on as if there had been no pause, the parameters aside."""
         states = self.optimizer.states.items()
         return {
+            "solver": type(self.optimizer).__name__,
             "n_steps": self.optimizer.n_steps,
             "states": {name: [state.numpy(force=True) for state in each] for name, each in states},
+            "device": self.generator.device.type,
             "generator": self.generator.get_state().numpy(),
         }
 
     def go_on(self, paused: Mapping[str, Any]) -> None:
-        """Go on from a pause."""
-        self.optimizer.n_steps = paused["n_steps"]
-        for name, states in paused["states"].items():
-            for mine, state in zip(self.optimizer.states[name], states, strict=True):
-                mine.copy_(torch.from_numpy(state))
-        self.generator.set_state(torch.from_numpy(paused["generator"]))
+        """Go on from a pause; another solver starts anew, and so does chance on another kind of device."""
+        if paused["solver"] == type(self.optimizer).__name__:
+            self.optimizer.n_steps = paused["n_steps"]
+            for name in paused["states"].keys() & self.optimizer.states.keys():
+                for mine, state in zip(self.optimizer.states[name], paused["states"][name], strict=True):
+                    mine.copy_(torch.from_numpy(state))
+        if paused["device"] == self.generator.device.type:
+            self.generator.set_state(torch.from_numpy(paused["generator"]))
 
 
 def find_device(device: Any) -> torch.device:
@@ -132,11 +136,6 @@ def find_device(device: Any) -> torch.device:
     if found.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device={device!r} asks for CUDA, but torch finds no CUDA device: use 'cpu' or 'auto'.")
     return found
-
-
-def torch_dtype(dtype: Any) -> torch.dtype:
-    """Return torch's name of a NumPy dtype."""
-    return torch.from_numpy(np.empty(0, dtype)).dtype
 
 
 def load(X: Any, target: NDArray[Any], weight: NDArray[Any], device: torch.device) -> Examples:

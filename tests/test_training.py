@@ -204,6 +204,17 @@ def test_calls_of_partial_fit_equal_one_fit_over_the_same_batches(Estimator, sol
     np.testing.assert_allclose(np.mean(parts.loss_curve_), whole.loss_curve_[0], rtol=1e-9)
 
 
+@every
+def test_partial_fit_goes_on_with_another_solver(Estimator, data):
+    X, y = data(Estimator)
+    classes = {"classes": [0, 1]} if is_classifier(Estimator()) else {}
+    model = Estimator(random_state=0).partial_fit(X, y, **classes)
+    before = model.factors_
+    model.set_params(solver="adam").partial_fit(X, y)
+    assert model._paused["solver"] == "Adam"
+    assert np.abs(model.factors_ - before).max() > 0
+
+
 @regressors
 def test_partial_fit_keeps_the_units_of_the_first_call(Estimator, data):
     X, y = data(Estimator)
