@@ -85,6 +85,8 @@ class Regression(RegressorMixin):
 
     def _encode(self, y):
         shift, scale = self._units
+        if y.shape[1:] != shift.shape:
+            raise ValueError(f"y must have one target of shape {shift.shape} a row as before, but came as {y.shape}.")
         return (y - shift) / scale
 
     def _decode(self, y):

@@ -53,19 +53,26 @@ def test_take_of_equally_long_rows():
     assert np.array_equal(dense(rows.take(chosen), 7), X.toarray()[chosen])
 
 
-@pytest.mark.parametrize("n_features", [9, 1000], ids=["by counting", "by sorting"])
+@pytest.mark.parametrize(
+    ("n_rows", "n_features", "way"),
+    [(25, 9, "_sort"), (3000, 9, "_count"), (3000, 100_000, "_sort")],
+    ids=["few entries", "more entries than features", "more features than entries"],
+)
 @pytest.mark.parametrize("binary", [False, True])
-def test_localize_renumbers_the_features(n_features, binary):
-    X = ragged_matrix(25)
+@pytest.mark.parametrize("integer", [np.int32, np.int64])
+def test_localize_renumbers_the_features(n_rows, n_features, way, binary, integer, monkeypatch):
+    X = ragged_matrix(n_rows)
     X[:, [2, 5]] = 0
-    X = (X != 0).astype(float) if binary else X
-    rows = Rows.from_scipy(X, CPU)
-    batch = rows.slice(0, 25)
+    csr = sparse.csr_array((X != 0).astype(float) if binary else X)
+    csr.indices, csr.indptr = csr.indices.astype(integer), csr.indptr.astype(integer)
+    batch = Rows.from_scipy(csr, CPU).slice(0, n_rows)
+    for other in {"_sort", "_count"} - {way}:
+        monkeypatch.delattr(f"skafm._batch.{other}")
     features, local, (rows, values, starts) = localize(batch, n_features)
     assert (values is None) is (local.values is None) is binary
     assert features.tolist() == [0, 1, 3, 4, 6, 7, 8]
     assert torch.equal(features[local.indices], batch.indices.long())
-    assert np.array_equal(dense(Batch(rows, values, starts), 25), X.T[features])
+    assert np.array_equal(dense(Batch(rows, values, starts), n_rows), csr.toarray().T[features])
 
 
 @pytest.mark.parametrize("budget", [1, 10, 25, 1000])

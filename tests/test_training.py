@@ -408,6 +408,16 @@ def test_several_targets_each_in_its_unit(Estimator, data):
 
 
 @regressors
+def test_another_number_of_targets_is_refused(Estimator, data):
+    X, y = data(Estimator)
+    two = np.c_[y, -y]
+    with pytest.raises(ValueError, match=r"target of shape \(\) a row as before, but came as \(400, 2\)"):
+        Estimator(random_state=0).partial_fit(X, y).partial_fit(X, two)
+    with pytest.raises(ValueError, match=r"target of shape \(2,\) a row as before, but came as \(400,\)"):
+        Estimator(early_stopping=True).fit(X, two, X_val=X, y_val=y)
+
+
+@regressors
 def test_a_column_of_targets_is_one_target(Estimator, data):
     X, y = data(Estimator)
     with pytest.warns(sklearn.exceptions.DataConversionWarning, match=r"use y.ravel\(\)"):
