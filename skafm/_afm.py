@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skafm._base import PARAMETERS, FactorizationMachine, working_memory
+from skafm._base import PARAMETERS, FactorizationMachine, parameters_of, working_memory
 from skafm._tasks import Classification, Regression
 
 _OWN_PARAMETERS = {
@@ -152,10 +152,8 @@ class _AFM(FactorizationMachine):
         n_outputs = outputs[0] if outputs else None
         n_features, n_factors = expected
         fm = FM(n_features, n_factors, n_outputs, device="meta", dtype=module.factors.dtype)
-        names = {"linear.intercept": "intercept_", "linear.weight": "coef_", "factors": "factors_"}
-        names |= {"projection": "projection_"} if outputs else {}
-        parameters = {name: np.asarray(getattr(self.init, attribute)).T for name, attribute in names.items()}
-        parameters |= {name: parameters[name].T for name in ("factors", "projection") if name in parameters}
+        wanted = {name: self._attributes[name] for name, _ in fm.named_parameters()}
+        parameters = parameters_of(self.init, wanted)
         shift, scale = self._units
         _engine.fill(fm, parameters, -shift / scale, 1 / scale, module.factors.device)
         return fm

@@ -174,7 +174,7 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         shift, scale = self._units
         random = check_random_state(self.random_state)
         device = _engine.find_device(self.device)
-        generator = _engine.torch.Generator(device).manual_seed(random.randint(np.iinfo(np.int32).max))
+        generator = _engine.seeded(random.randint(np.iinfo(np.int32).max), device)
         load = lambda data: _engine.load(data.X, self._encode(data.y), data.weight, device)  # noqa: E731
         examples, held_examples = load(train), None if held is None else load(held)
         module = self._build(
@@ -185,7 +185,7 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
             dtype=examples.rows.dtype,
         )
         if go_on:
-            before = self._parameters()
+            before = parameters_of(self, self._attributes)
             _check_sizes(module, before)
             _engine.fill(module, before, -shift / scale, 1 / scale, device)
         else:
@@ -264,11 +264,6 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
             self.__dict__.pop(attribute, None)  # a model of one output has fewer
         self.__dict__.update(fitted)
 
-    def _parameters(self):
-        """Return the fitted attributes by the module's names."""
-        known = ((name, getattr(self, attribute, None)) for name, attribute in self._attributes.items())
-        return {name: _turn(name, np.asarray(array)) for name, array in known if array is not None}
-
     def _raw(self, X):
         """Return the raw score of each row, (n_samples,) or (n_samples, n_outputs)."""
         from skafm import _engine
@@ -277,12 +272,18 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         X = validate_data(self, X, accept_sparse="csr", dtype=self.factors_.dtype, reset=False)
         module = self._rebuild(None if np.ndim(self.intercept_) == 0 else len(self.intercept_), device="meta")
         device = _engine.find_device(self.device)
-        return _engine.raw_score(module, self._parameters(), X, device, working_memory())
+        return _engine.raw_score(module, parameters_of(self, self._attributes), X, device, working_memory())
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def parameters_of(model, attributes):
+    """Return a fitted model's parameters, ``attributes`` being the module's names -> its attributes, if it has them."""
+    known = ((name, getattr(model, attribute, None)) for name, attribute in attributes.items())
+    return {name: _turn(name, np.asarray(array)) for name, array in known if array is not None}
 
 
 def _turn(name, array):

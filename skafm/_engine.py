@@ -15,18 +15,7 @@ from skafm._batch import Rows, as_tensor
 from skafm._optim import SOLVERS
 from skafm._train import Examples, Module, Objective, Plan, predict, train
 
-__all__ = [
-    "LOSSES",
-    "Plan",
-    "Training",
-    "as_tensor",
-    "fill",
-    "find_device",
-    "load",
-    "raw_score",
-    "start",
-    "torch",
-]
+__all__ = ["Plan", "Training", "fill", "find_device", "load", "raw_score", "seeded", "start"]
 
 LOSSES = {"squared_error": _losses.squared_error, "log_loss": _losses.log_loss}
 
@@ -136,6 +125,11 @@ def find_device(device: Any) -> torch.device:
     if found.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device={device!r} asks for CUDA, but torch finds no CUDA device: use 'cpu' or 'auto'.")
     return found
+
+
+def seeded(seed: int, device: torch.device) -> torch.Generator:
+    """Return a source of chance on the device."""
+    return torch.Generator(device).manual_seed(seed)
 
 
 def load(X: Any, target: NDArray[Any], weight: NDArray[Any], device: torch.device) -> Examples:

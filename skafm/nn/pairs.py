@@ -197,13 +197,13 @@ class _Interaction(torch.autograd.Function):
         return result, total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors  # looked up once: a part that is worked again gives them but once
         pairs = Pairs(*saved[: len(Pairs._fields)])
         entries, weight, bias, attention_projection, projection, keep, signs, attention, scores, result = saved[
             len(Pairs._fields) :
         ]
-        g_result, g_total = gradients
+        g_result, g_total = gradients  # either None where the caller's gradient does not reach it
         if g_result is None:
             g_result = torch.zeros_like(result)
         chosen = g_result[:, pairs.rows]  # (C, P)
