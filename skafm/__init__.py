@@ -1,8 +1,28 @@
-"""Factorization machines and attentional factorization machines for scikit-learn."""
+"""Factorization machines and their relatives for scikit-learn."""
 
 from skafm._afm import AFMClassifier, AFMRegressor
+from skafm._deep_cross import DeepCrossClassifier, DeepCrossRegressor
+from skafm._ffm import FFMClassifier, FFMRegressor
 from skafm._fm import FMClassifier, FMRegressor
+from skafm._hofm import HOFMClassifier, HOFMRegressor
+from skafm._nfm import NFMClassifier, NFMRegressor
+from skafm._wide_deep import WideDeepClassifier, WideDeepRegressor
 
 __version__ = "0.1.0"
 
-__all__ = ["AFMClassifier", "AFMRegressor", "FMClassifier", "FMRegressor"]
+__all__ = [
+    "AFMClassifier",
+    "AFMRegressor",
+    "DeepCrossClassifier",
+    "DeepCrossRegressor",
+    "FFMClassifier",
+    "FFMRegressor",
+    "FMClassifier",
+    "FMRegressor",
+    "HOFMClassifier",
+    "HOFMRegressor",
+    "NFMClassifier",
+    "NFMRegressor",
+    "WideDeepClassifier",
+    "WideDeepRegressor",
+]

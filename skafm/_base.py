@@ -66,8 +66,8 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
     """The optimizer and the generator after ``partial_fit``."""
 
     @abstractmethod
-    def _build(self, n_features, n_outputs, **factory):
-        """Return a module to train, on its random start."""
+    def _build(self, X, n_outputs, **factory):
+        """Return a module to train on rows like these, on its random start."""
 
     @abstractmethod
     def _rebuild(self, n_outputs, **factory):
@@ -115,7 +115,7 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         task = FitTask(self, X, y, sample_weight, self.max_iter)
         with self._all_or_nothing():
             go_on = self.warm_start and hasattr(self, "factors_")
-            for learnt in () if go_on else ("classes_", "_range"):
+            for learnt in () if go_on else ("classes_", "fields_", "_range"):
                 self.__dict__.pop(learnt, None)
             train, held = self._divide(X, y, sample_weight, (X_val, y_val, sample_weight_val), reset=not go_on)
             training, examples, monitor = self._prepare(train, held, go_on=go_on)
@@ -178,7 +178,7 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         load = lambda data: _engine.load(data.X, self._encode(data.y), data.weight, device)  # noqa: E731
         examples, held_examples = load(train), None if held is None else load(held)
         module = self._build(
-            self.n_features_in_,
+            train.X,
             self._n_outputs(train.y),
             generator=generator,
             device="meta" if go_on else device,
@@ -254,8 +254,14 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _fitted(self, training):
         """Return the fitted attributes, in the units of y."""
-        arrays = training.parameters(*self._units)
-        return {self._attributes[name]: _turn(name, array)[()] for name, array in arrays.items()}
+        fitted: dict = {}
+        for name, array in training.parameters(*self._units).items():
+            stem, _, number = name.rpartition(".")
+            if number.isdigit():  # one of several layers
+                fitted.setdefault(self._attributes[stem], []).append(array)
+            else:
+                fitted[self._attributes[name]] = _turn(name, array)[()]
+        return fitted
 
     def _store(self, training):
         """Set the fitted attributes."""
@@ -282,8 +288,22 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
 
 def parameters_of(model, attributes):
     """Return a fitted model's parameters, ``attributes`` being the module's names -> its attributes, if it has them."""
-    known = ((name, getattr(model, attribute, None)) for name, attribute in attributes.items())
-    return {name: _turn(name, np.asarray(array)) for name, array in known if array is not None}
+    parameters: dict = {}
+    for name, attribute in attributes.items():
+        match getattr(model, attribute, None):
+            case None:
+                pass
+            case list() as layers:
+                parameters |= {f"{name}.{number}": array for number, array in enumerate(layers)}
+            case array:
+                parameters[name] = _turn(name, np.asarray(array))
+    return parameters
+
+
+def store(arguments):
+    """Store a constructor's arguments, its ``locals()``, on the estimator that is among them."""
+    arguments = dict(arguments)
+    vars(arguments.pop("self")).update(arguments)
 
 
 def _turn(name, array):

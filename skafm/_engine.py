@@ -15,7 +15,7 @@ from skafm._batch import Rows, as_tensor
 from skafm._optim import SOLVERS
 from skafm._train import Examples, Module, Objective, Plan, predict, train
 
-__all__ = ["Plan", "Training", "fill", "find_device", "load", "raw_score", "seeded", "start"]
+__all__ = ["Plan", "Training", "fill", "find_device", "intercept_of", "load", "raw_score", "seeded", "start"]
 
 LOSSES = {"squared_error": _losses.squared_error, "log_loss": _losses.log_loss}
 
@@ -142,22 +142,27 @@ def load(X: Any, target: NDArray[Any], weight: NDArray[Any], device: torch.devic
 
 def _like(module: Module, *numbers: ArrayLike) -> tuple[Tensor, ...]:
     """Return numbers as tensors like the module's."""
-    like = next(p for _, p in module.named_parameters())
+    like = intercept_of(module)
     return tuple(torch.as_tensor(np.asarray(number), dtype=like.dtype, device=like.device) for number in numbers)
 
 
 def start(module: Module, intercept: ArrayLike) -> None:
     """Set the intercept that training starts from."""
     (value,) = _like(module, intercept)
-    dict(module.named_parameters())["linear.intercept"].detach().copy_(value)
+    intercept_of(module).detach().copy_(value)
+
+
+def intercept_of(module: Module) -> Tensor:
+    """Return the parameter w0, which every model has under this name, alone or in its linear part."""
+    return next(p for name, p in module.named_parameters() if name.rpartition(".")[2] == "intercept")
 
 
 def fill(
     module: Any, parameters: Mapping[str, ArrayLike], shift: ArrayLike, scale: ArrayLike, device: torch.device
 ) -> None:
     """Set a module's parameters from arrays, changed so that the raw score becomes ``shift + scale * raw``."""
-    dtype = next(module.parameters()).dtype
-    state = {name: torch.tensor(array, dtype=dtype, device=device) for name, array in parameters.items()}
+    dtypes = {name: parameter.dtype for name, parameter in module.named_parameters()}
+    state = {name: torch.tensor(array, dtype=dtypes[name], device=device) for name, array in parameters.items()}
     module.load_state_dict(state, assign=True)
     module.load_state_dict(module.rescaled(*_like(module, shift, scale)), assign=True)
 

@@ -6,8 +6,13 @@ import numpy as np
 from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.exceptions import DataConversionWarning
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
+
+CLIP = {"clip": ["boolean"]}
+CLASS_WEIGHT = {"class_weight": [dict, StrOptions({"balanced"}), None]}
+"""Constructor parameters of the task, and what they may be."""
 
 _BINARY = 2  # classes, told apart by one raw score
 

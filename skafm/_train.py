@@ -19,9 +19,11 @@ class Module(Protocol):
 
     per_feature: Sequence[str]
     """Names of the parameters with one row for each feature."""
+    weighs: bool
+    """Whether, to train, it wants the weights of the rows as ``weight``."""
 
     def __call__(
-        self, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None = None
+        self, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None = None, **weight: Tensor
     ) -> Tensor:
         """Return the raw score (B,) of each row of a batch; no values are values of 1."""
 
@@ -110,7 +112,8 @@ def train(
     for epoch in count(1):
         module.train()
         loss = _epoch(module, examples, objective, optimizer, plan, memory, generator)
-        extremes = torch.stack([torch.stack(p.detach().aminmax()) for _, p in module.named_parameters()])  # nan, if any
+        learnt = [p.detach() for _, p in module.named_parameters() if p.is_floating_point()]
+        extremes = torch.stack([torch.stack(p.aminmax()) for p in learnt])  # nan, if any
         if not (math.isfinite(loss) and bool(extremes.isfinite().all())):
             what = f"The loss became {loss} in epoch {epoch}"
             raise ValueError(
@@ -156,7 +159,8 @@ def _step(
     whole = [(slice(None), batch)]
     for rows, piece in whole if memory is None else split(batch, module.memory(batch.offsets.diff()), memory):
         given = columns if piece is batch else None
-        raw = cast(Tensor, functional_call(cast(nn.Module, module), parameters, (*piece, given)))
+        options = {} if weight is None or not module.weighs else {"weight": weight[rows]}
+        raw = cast(Tensor, functional_call(cast(nn.Module, module), parameters, (*piece, given), options))
         each = objective.loss(raw, target[rows])
         loss = (each.sum() if weight is None else weight[rows] @ each) / len(chosen)
         total += loss.detach()

@@ -43,10 +43,101 @@ def afm(x, intercept, weight, factors, W, b, h, p):
     return linear(x, intercept, weight) + sum(p[f] * pooled[f] for f in range(len(p)))
 
 
+def hofm(x, intercept, weight, factors, projection=None):
+    """Every set of 2, 3, ... features, factor by factor; factors are (n_features, orders, k)."""
+    n_orders, k = len(factors[0]), len(factors[0][0])
+    p = np.ones((n_orders, k)) if projection is None else np.reshape(projection, (n_orders, k))
+    raw = linear(x, intercept, weight)
+    for m in range(2, n_orders + 2):
+        for chosen in combinations(entries(x), m):
+            for f in range(k):
+                raw += p[m - 2][f] * np.prod([factors[i][m - 2][f] * x_i for i, x_i in chosen])
+    return raw
+
+
+def ffm(x, intercept, weight, factors, fields, projection=None):
+    """Factors are (n_features, n_fields, k)."""
+    p = np.ones(len(factors[0][0])) if projection is None else projection
+    raw = linear(x, intercept, weight)
+    for (i, x_i), (j, x_j) in combinations(entries(x), 2):
+        left, right = factors[i][fields[j]], factors[j][fields[i]]
+        raw += sum(p[f] * left[f] * right[f] for f in range(len(p))) * x_i * x_j
+    return raw
+
+
+def embed(x, factors, fields):
+    """The embeddings of a row's fields, side by side."""
+    embedded = np.zeros((max(fields) + 1, len(factors[0])))
+    for i, x_i in entries(x):
+        embedded[fields[i]] += factors[i] * x_i
+    return embedded.ravel()
+
+
+def dense(z, coef, intercept):
+    return np.array([intercept[u] + sum(z[f] * coef[f][u] for f in range(len(z))) for u in range(len(intercept))])
+
+
+def mlp(z, coefs, intercepts):
+    for coef, intercept in zip(coefs, intercepts, strict=True):
+        z = np.maximum(dense(z, coef, intercept), 0)
+    return z
+
+
+def wide_deep(x, intercept, weight, factors, fields, coefs, intercepts, p):
+    return linear(x, intercept, weight) + p @ mlp(embed(x, factors, fields), coefs, intercepts)
+
+
+def deep_cross(x, intercept, factors, fields, units, p):
+    """Each unit a tuple (coef in, scale, shift, mean, variance, coef out, intercept)."""
+    z = embed(x, factors, fields)
+    for coef_in, scale, shift, mean, variance, coef_out, bias in units:
+        hidden = dense(z, coef_in, np.zeros(len(scale)))
+        hidden = np.maximum(scale * (hidden - mean) / np.sqrt(variance + 1e-5) + shift, 0)
+        z = np.maximum(z + dense(hidden, coef_out, bias), 0)
+    return intercept + p @ z
+
+
+def nfm(x, intercept, weight, factors, network, coefs, intercepts, p):
+    """With a network (W, b, h) the interactions are weighed by attention."""
+    pooled = np.zeros(len(factors[0]))
+    if network is None:
+        for (i, x_i), (j, x_j) in combinations(entries(x), 2):
+            pooled += factors[i] * factors[j] * x_i * x_j
+    else:
+        _, vectors, weights = attention(x, factors, *network)
+        pooled = sum((a * vector for a, vector in zip(weights, vectors, strict=True)), pooled)
+    return linear(x, intercept, weight) + p @ mlp(pooled, coefs, intercepts)
+
+
 def predict(model, X):
-    """Predict dense rows from the public fitted attributes of an estimator."""
-    common = [np.asarray(a, np.float64) for a in (model.intercept_, model.coef_, model.factors_)]
-    if not hasattr(model, "projection_"):
-        return np.array([fm(x, *common) for x in X])
-    network = (model.attention_coef_, model.attention_intercept_, model.attention_projection_, model.projection_)
-    return np.array([afm(x, *common, *(np.asarray(a, np.float64) for a in network)) for x in X])
+    """Predict dense rows, in float64, from the public fitted attributes of a model of one output."""
+    get = lambda *names: [as_double(getattr(model, f"{name}_")) for name in names]  # noqa: E731
+    head = get("intercept", "coef", "factors") if hasattr(model, "coef_") else get("intercept", "factors")
+    network = ("attention_coef", "attention_intercept", "attention_projection")
+    match type(model).__name__.removesuffix("Regressor").removesuffix("Classifier"):
+        case "FM":
+            raw, rest = fm, []
+        case "AFM":
+            raw, rest = afm, get(*network, "projection")
+        case "HOFM":
+            raw, rest = hofm, []
+        case "FFM":
+            raw, rest = ffm, get("fields")
+        case "WideDeep":
+            raw, rest = wide_deep, get("fields", "coefs", "intercepts", "projection")
+        case "DeepCross":
+            norm = ("norm_scales", "norm_shifts", "norm_means", "norm_variances")
+            units = list(zip(*get("coefs_in", *norm, "coefs_out", "intercepts"), strict=True))
+            raw, rest = deep_cross, [*get("fields"), units, *get("projection")]
+        case "NFM":
+            attention = get(*network) if hasattr(model, "attention_coef_") else None
+            raw, rest = nfm, [attention, *get("coefs", "intercepts", "projection")]
+    return np.array([raw(x, *head, *rest) for x in X])
+
+
+def as_double(value):
+    """Floating-point arrays in float64, everything else as it is."""
+    if isinstance(value, list):
+        return [as_double(each) for each in value]
+    kind = getattr(getattr(value, "dtype", None), "kind", None)
+    return np.asarray(value, np.float64) if kind == "f" else value

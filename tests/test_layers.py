@@ -13,11 +13,22 @@ ROOT = Path(skafm.__file__).parent
 MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.py"))
 
 # What each module may import of skafm itself.
+ESTIMATOR = {"_base", "_docs", "_start", "_tasks", "nn"}
 TRAINING = {"_batch", "_losses", "_optim"}
+MODEL = {"nn", "nn.entries", "nn.linear", "nn.model"}
 ALLOWED = {
-    "__init__": {"_fm", "_afm"},
-    "_fm": {"_base", "_tasks", "nn"},
-    "_afm": {"_base", "_engine", "_tasks", "nn"},
+    "__init__": {"_afm", "_deep_cross", "_ffm", "_fm", "_hofm", "_nfm", "_wide_deep"},
+    "_afm": ESTIMATOR,
+    "_deep_cross": ESTIMATOR | {"_fields", "_hidden"},
+    "_ffm": ESTIMATOR | {"_fields"},
+    "_fm": ESTIMATOR,
+    "_hofm": ESTIMATOR,
+    "_nfm": ESTIMATOR | {"_hidden"},
+    "_wide_deep": ESTIMATOR | {"_fields", "_hidden"},
+    "_docs": set(),
+    "_fields": set(),
+    "_hidden": set(),
+    "_start": {"_base", "_engine", "nn"},
     "_tasks": set(),
     "_base": {"_callbacks", "_engine", "_run"},
     "_run": set(),
@@ -27,15 +38,43 @@ ALLOWED = {
     "_batch": set(),
     "_losses": set(),
     "_optim": set(),
-    "nn/__init__": {"nn", "nn.afm", "nn.fm", "nn.linear"},
+    "datasets/__init__": {"datasets._fetch", "datasets._sampling"},
+    "datasets/_fetch": {"datasets._download", "datasets._libfm", "datasets._sources"},
+    "datasets/_sources": {"datasets._download"},
+    "datasets/_download": set(),
+    "datasets/_libfm": set(),
+    "datasets/_sampling": set(),
+    "nn/__init__": {
+        "nn",
+        *(f"nn.{name}" for name in ("afm", "deep_cross", "ffm", "fm", "hofm", "linear", "nfm", "wide_deep")),
+    },
     "nn/functional": set(),
     "nn/entries": {"nn.functional"},
     "nn/pairs": {"nn"},
     "nn/linear": {"nn", "nn.entries"},
-    "nn/fm": {"nn", "nn.entries", "nn.linear"},
-    "nn/afm": {"nn", "nn.entries", "nn.linear", "nn.pairs"},
+    "nn/model": set(),
+    "nn/layers": {"nn"},
+    "nn/fm": MODEL,
+    "nn/afm": MODEL | {"nn.pairs"},
+    "nn/hofm": MODEL | {"nn.layers"},
+    "nn/ffm": MODEL | {"nn.layers"},
+    "nn/wide_deep": MODEL | {"nn.layers"},
+    "nn/deep_cross": MODEL | {"nn.layers"},
+    "nn/nfm": MODEL | {"nn.layers"},
 }
-SKLEARN_SIDE = {"__init__", "_fm", "_afm", "_base", "_callbacks", "_run", "_tasks"}
+ESTIMATORS = {"_afm", "_deep_cross", "_ffm", "_fm", "_hofm", "_nfm", "_wide_deep"}
+SKLEARN_SIDE = ESTIMATORS | {
+    "__init__",
+    "_base",
+    "_callbacks",
+    "_docs",
+    "_fields",
+    "_hidden",
+    "_run",
+    "_start",
+    "_tasks",
+}
+SKLEARN_SIDE |= {"datasets/_fetch", "datasets/_sampling"}
 
 
 def imports(module):

@@ -14,13 +14,24 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skafm import AFMClassifier, AFMRegressor, FMClassifier, FMRegressor
+import skafm
+from skafm import AFMRegressor, FMRegressor
 
 quick = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 both = pytest.mark.parametrize("Estimator", [FMRegressor, AFMRegressor])
 
 
-@parametrize_with_checks([FMRegressor(), AFMRegressor(), FMClassifier(), AFMClassifier()])
+def every_estimator():
+    """Yield each with its default parameters, but small hidden layers: the checks fit it hundreds of times."""
+    for name in skafm.__all__:
+        Estimator = getattr(skafm, name)
+        small = {"hidden_layer_sizes": (16, 8)} if "hidden_layer_sizes" in Estimator().get_params() else {}
+        yield Estimator(**small)
+        if name.startswith("NFM"):
+            yield Estimator(**small, pooling="attention")
+
+
+@parametrize_with_checks(list(every_estimator()))
 @quick
 def test_estimator_check(estimator, check):
     check(estimator)

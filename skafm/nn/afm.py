@@ -6,10 +6,11 @@ from torch import Tensor, nn
 from skafm.nn import functional
 from skafm.nn.entries import Columns
 from skafm.nn.linear import SparseLinear
+from skafm.nn.model import Model
 from skafm.nn.pairs import attentional_interaction
 
 
-class AFM(nn.Module):
+class AFM(Model):
     """Attentional factorization machine on ragged rows (Eq. 6).
 
     ``raw(x) = w0 + sum_i w_i x_i + p' sum_{i<j} a_ij (v_i * v_j) x_i x_j`` with the attention a_ij of Eq. 5.
@@ -40,9 +41,6 @@ class AFM(nn.Module):
     device : torch.device or str, optional
     dtype : torch.dtype, optional
     """
-
-    per_feature = ("linear.weight", "factors")
-    """Names of the parameters with one row for each feature."""
 
     def __init__(
         self,
@@ -103,10 +101,3 @@ class AFM(nn.Module):
         """Return the bytes (B,) that a row of so many entries takes while it is worked, above the model's own."""
         pairs = (lengths.long() * (lengths.long() - 1) // 2).clamp_(max=self.max_pairs)
         return self.pair_bytes * pairs + 64 * lengths.long() + 4 * self.factors.element_size() * self.factors.shape[1]
-
-    @torch.no_grad()
-    def rescaled(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
-        """Return the parameters that make the raw score ``shift + scale * raw``, either a number or one an output."""
-        linear = {f"linear.{name}": parameter for name, parameter in self.linear.rescaled(shift, scale).items()}
-        by_output = scale.unsqueeze(-1) if self.projection.ndim > 1 else scale
-        return dict(self.named_parameters()) | linear | {"projection": self.projection * by_output}

@@ -88,6 +88,42 @@ def interaction(
     return result
 
 
+def field_sum(
+    table: Tensor,
+    fields: Tensor,
+    n_fields: int,
+    indices: Tensor,
+    values: Tensor | None,
+    offsets: Tensor,
+    columns: Columns | None = None,
+) -> Tensor:
+    """Return ``sum_{i in f} table_i x_i`` of each row and field f: a row's embeddings, field after field.
+
+    Parameters
+    ----------
+    table : Tensor of shape (n_features, k)
+    fields : Tensor of shape (n_features,)
+        The field of each feature, from 0 to ``n_fields - 1``.
+    n_fields : int
+    indices, values, offsets, columns : Tensor
+        As for :func:`linear`.
+
+    Returns
+    -------
+    Tensor of shape (B, n_fields, k)
+    """
+    cell = row_of_entry(offsets, len(indices)) * n_fields + fields.index_select(0, indices)  # (N,)
+    n_cells = (len(offsets) - 1) * n_fields
+    order = cell.argsort(stable=True)  # (N,)
+    starts = pad(torch.bincount(cell, minlength=n_cells).cumsum(0), (1, 0))  # (B n_fields + 1,)
+    if columns is not None:  # the same of cells, which are rows to what follows
+        rows, x, at = columns
+        field = fields.repeat_interleave(at.diff(), output_size=len(rows))  # (N,)
+        columns = rows * n_fields + field, x, at.long()
+    values = None if values is None else values[order]
+    return linear(table, indices[order].long(), values, starts, columns).view(-1, n_fields, table.shape[1])
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(

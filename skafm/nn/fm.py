@@ -7,9 +7,10 @@ from torch.nn.functional import linear
 from skafm.nn import entries, functional
 from skafm.nn.entries import Columns
 from skafm.nn.linear import SparseLinear
+from skafm.nn.model import Model
 
 
-class FM(nn.Module):
+class FM(Model):
     """Factorization machine on ragged rows (Eq. 1).
 
     ``raw(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j``
@@ -33,8 +34,6 @@ class FM(nn.Module):
     """
 
     projection: nn.Parameter | None
-    per_feature = ("linear.weight", "factors")
-    """Names of the parameters with one row for each feature."""
 
     def __init__(
         self,
@@ -84,7 +83,5 @@ class FM(nn.Module):
     @torch.no_grad()
     def rescaled(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
         """Return the parameters that make the raw score ``shift + scale * raw``, either a number or one an output."""
-        state = {f"linear.{name}": parameter for name, parameter in self.linear.rescaled(shift, scale).items()}
-        if self.projection is None:
-            return state | {"factors": self.factors * scale.sqrt()}
-        return state | {"factors": self.factors, "projection": self.projection * scale.unsqueeze(-1)}
+        state = super().rescaled(shift, scale)
+        return state if self.projection is not None else state | {"factors": self.factors * scale.sqrt()}

@@ -9,6 +9,7 @@ fast, :mod:`skafm.nn.entries` and :mod:`skafm.nn.pairs`, which the tests hold ag
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -164,6 +165,61 @@ def pool(interactions: Tensor, attention: Tensor, rows: Tensor, n_rows: int) -> 
     return zeros.index_add(0, rows, attention.unsqueeze(1) * interactions)
 
 
+def attentional_pooling(
+    factors: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    attention_projection: Tensor,
+    indices: Tensor,
+    values: Tensor | None,
+    offsets: Tensor,
+) -> Tensor:
+    """Return ``sum_{i<j} a_ij (v_i * v_j) x_i x_j`` of each row (Eq. 4), pair by pair.
+
+    Parameters
+    ----------
+    factors, weight, bias, attention_projection : Tensor of shape (n_features, k), (t, k), (t,), (t,)
+        V, W, b and h.
+    indices, values, offsets : Tensor
+        The batch, see the module's docstring; ``values`` may be None where all are 1.
+
+    Returns
+    -------
+    Tensor of shape (B, k)
+    """
+    left, right, rows = pairs(offsets, len(indices))
+    embedded = factors.index_select(0, indices)  # (N, k)
+    if values is not None:
+        embedded = embedded * values.unsqueeze(1)
+    interactions = embedded.index_select(0, left) * embedded.index_select(0, right)  # (P, k), Eq. 2
+    logits = attention_logits(interactions, weight, bias, attention_projection)  # (P,)
+    attention, _ = segment_softmax(logits, rows, len(offsets) - 1)  # (P,)
+    return pool(interactions, attention, rows, len(offsets) - 1)
+
+
+def anova(power_sums: Sequence[Tensor]) -> Tensor:
+    """Return ``sum_{i_1 < ... < i_m} z_{i_1} ... z_{i_m}`` from ``D_t = sum_i z_i^t``, t = 1 to m.
+
+    The ANOVA kernel of degree m by the recursion ``A_m = 1/m sum_{t=1}^m (-1)^{t+1} A_{m-t} D_t`` with ``A_0 = 1``
+    (Blondel et al., 2016, "Higher-Order Factorization Machines", Eq. 7); with z_i = v_i x_i in time linear in the
+    entries. For m = 2 it is Rendle's identity.
+
+    Parameters
+    ----------
+    power_sums : sequence of Tensor
+        D_1 to D_m, of one shape.
+
+    Returns
+    -------
+    Tensor of that shape
+    """
+    kernels = [torch.ones_like(power_sums[0])]
+    for degree in range(1, len(power_sums) + 1):
+        terms = [(-1) ** (t + 1) * kernels[degree - t] * power_sums[t - 1] for t in range(1, degree + 1)]
+        kernels.append(torch.stack(terms).sum(0) / degree)
+    return kernels[-1]
+
+
 def attentional_interaction(
     factors: Tensor,
     weight: Tensor,
@@ -190,12 +246,7 @@ def attentional_interaction(
     -------
     Tensor of shape (B,) or (B, C)
     """
-    left, right, rows = pairs(offsets, len(indices))
-    embedded = factors.index_select(0, indices) * values.unsqueeze(1)  # (N, k)
-    interactions = embedded.index_select(0, left) * embedded.index_select(0, right)  # (P, k), Eq. 2
-    logits = attention_logits(interactions, weight, bias, attention_projection)  # (P,)
-    attention, _ = segment_softmax(logits, rows, len(offsets) - 1)  # (P,)
-    pooled = pool(interactions, attention, rows, len(offsets) - 1)  # (B, k), Eq. 4
+    pooled = attentional_pooling(factors, weight, bias, attention_projection, indices, values, offsets)  # (B, k)
     return torch.nn.functional.linear(pooled if keep is None else pooled * keep, projection)
 
 

@@ -37,8 +37,3 @@ class SparseLinear(nn.Module):
     ) -> Tensor:
         """Return the raw score, (B,) or (B, C), of each row; no values are values of 1."""
         return self.intercept + entries.linear(self.weight, indices, values, offsets, columns)
-
-    @torch.no_grad()
-    def rescaled(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
-        """Return the parameters that make the raw score ``shift + scale * raw``, either a number or one an output."""
-        return {"intercept": shift + scale * self.intercept, "weight": self.weight * scale}

@@ -1,0 +1,70 @@
+"""The field of each column, for models that know which features stand for the same variable."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
+from sklearn.utils._param_validation import StrOptions
+
+FIELDS = {"fields": [StrOptions({"auto"}), "array-like"]}
+"""Constructor parameter of ``ByField``, and what it may be."""
+
+_MOST = 1000
+"""More fields than this are not believed: embeddings side by side would be no field's."""
+
+
+class ByField:
+    """Has the parameter ``fields``, and learns ``fields_``."""
+
+    fields: str | ArrayLike
+    fields_: np.ndarray
+
+    def _find_fields(self, X):
+        """Return the field (n_features,) of each column, from 0: as learnt, as given, or from the rows."""
+        if hasattr(self, "fields_"):
+            return self.fields_
+        n_features = X.shape[1]
+        if not isinstance(self.fields, str):
+            given = np.asarray(self.fields)
+            if given.shape != (n_features,):
+                raise ValueError(
+                    f"fields must name the field of each of the {n_features} columns of X, shape ({n_features},), "
+                    f"but has shape {given.shape}."
+                )
+            return np.unique(given, return_inverse=True)[1].astype(np.int64)
+        fields = infer_fields(X)
+        if fields[-1] >= _MOST:
+            raise ValueError(
+                f"fields='auto' found {fields[-1] + 1} fields in X, as text or many numbers have them: give fields, "
+                "or use a model that needs none, such as AFM, NFM or HOFM."
+            )
+        return fields
+
+
+def infer_fields(X):
+    """Return the fewest runs of neighbouring columns of which no row has two entries in one.
+
+    A run must end between two entries that are neighbours in a row. Going through the columns, it ends at the last
+    moment, before the first column that has a row's entry before it in the same run.
+
+    Parameters
+    ----------
+    X : sparse matrix, sparse array or ndarray of shape (n_samples, n_features)
+
+    Returns
+    -------
+    ndarray of shape (n_features,)
+        The run of each column, ascending from 0.
+    """
+    rows = sparse.csr_array(X, copy=True)
+    rows.sum_duplicates()
+    rows.eliminate_zeros()
+    inside = np.ones(rows.nnz, bool)  # entries with one before them in their row
+    inside[rows.indptr[:-1][np.diff(rows.indptr) > 0]] = False
+    column = np.flatnonzero(inside)
+    before = np.full(X.shape[1], -1)  # of each column, the nearest entry before it in a row
+    np.maximum.at(before, rows.indices[column], rows.indices[column - 1])
+    starts, start = np.zeros(X.shape[1], np.int64), 0
+    for each in np.flatnonzero(before >= 0).tolist():
+        if before[each] >= start:
+            starts[each], start = 1, each
+    return starts.cumsum()

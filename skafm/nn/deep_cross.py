@@ -1,0 +1,80 @@
+"""DeepCross (Shan et al., 2016)."""
+
+from collections.abc import Sequence
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from skafm.nn import entries
+from skafm.nn.entries import Columns
+from skafm.nn.layers import ResidualUnits, Source
+from skafm.nn.model import Model
+
+
+class DeepCross(Model):
+    """DeepCross on ragged rows: residual units on the fields' embeddings, and no linear part.
+
+    ``raw(x) = w0 + p' units([sum_{i in f} v_i x_i for each field f])``; with several outputs each has its w0 and p.
+
+    Parameters
+    ----------
+    fields : array-like of shape (n_features,)
+        The field of each feature, an integer from 0.
+    n_factors : int
+        Embedding size k.
+    hidden_layer_sizes : sequence of int, default=(512, 512, 256, 128, 64)
+        Hidden size of each residual unit.
+    n_outputs : int, optional
+        C, the numbers that a row's raw score has; by default one, without an axis of its own.
+    dropout : float, default=0.0
+        Probability of dropping a hidden unit of a row while training, from 0 to below 1.
+    generator : torch.Generator, optional
+        Source of the random start and of dropout, on ``device``; by default torch's global one.
+    device : torch.device or str, optional
+    dtype : torch.dtype, optional
+    """
+
+    per_feature = ("factors", "fields")
+    weighs = True
+
+    def __init__(
+        self,
+        fields: ArrayLike,
+        n_factors: int,
+        hidden_layer_sizes: Sequence[int] = (512, 512, 256, 128, 64),
+        n_outputs: int | None = None,
+        *,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        source, numbers = Source(generator, device, dtype), torch.as_tensor(fields)
+        self.n_fields = int(numbers.max()) + 1
+        size = self.n_fields * n_factors
+        self.intercept = source.constant(*(() if n_outputs is None else (n_outputs,)))
+        self.factors = source.normal(len(numbers), n_factors, std=0.01)
+        self.fields = nn.Parameter(numbers.to(device), requires_grad=False)
+        self.units = ResidualUnits(size, hidden_layer_sizes, dropout, source)
+        self.projection = source.projection(size, n_outputs)
+        self.numbers = 4 * len(hidden_layer_sizes) * size + 6 * sum(hidden_layer_sizes)
+
+    def forward(
+        self,
+        indices: Tensor,
+        values: Tensor | None,
+        offsets: Tensor,
+        columns: Columns | None = None,
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        """Return the raw score, (B,) or (B, C), of each row; to train, rows count in a norm as their weight (B,)."""
+        batch = (indices, values, offsets, columns)
+        embedded = entries.field_sum(self.factors, self.fields, self.n_fields, *batch)  # (B, F, k)
+        return self.intercept + linear(self.units(embedded.flatten(1), weight), self.projection)
+
+    def memory(self, lengths: Tensor) -> Tensor:
+        """Return the bytes (B,) that a row of so many entries takes while it is worked, above the model's own."""
+        return 128 * lengths.long() + self.factors.element_size() * self.numbers

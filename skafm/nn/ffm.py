@@ -1,0 +1,98 @@
+"""Field-aware factorization machine (Juan et al., 2016)."""
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from skafm.nn import entries, functional
+from skafm.nn.entries import Columns
+from skafm.nn.layers import Source
+from skafm.nn.linear import SparseLinear
+from skafm.nn.model import Model
+
+
+class FFM(Model):
+    """Field-aware factorization machine on ragged rows: a feature has an embedding for each field that it may meet.
+
+    ``raw(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_{i,f(j)}, v_{j,f(i)}> x_i x_j``; with several outputs each weighs the
+    k products of the last sum by a p of its own.
+
+    Parameters
+    ----------
+    fields : array-like of shape (n_features,)
+        f(i), the field of each feature, an integer from 0.
+    n_factors : int
+        Embedding size k.
+    n_outputs : int, optional
+        C, the numbers that a row's raw score has. By default a row has one number and no p.
+    dropout : float, default=0.0
+        Probability of dropping each of the k pooled interactions of a row while training, from 0 to below 1.
+    generator : torch.Generator, optional
+        Source of the random start and of dropout, on ``device``; by default torch's global one.
+    device : torch.device or str, optional
+    dtype : torch.dtype, optional
+    """
+
+    projection: nn.Parameter | None
+    per_feature = ("linear.weight", "factors", "fields")
+
+    def __init__(
+        self,
+        fields: ArrayLike,
+        n_factors: int,
+        n_outputs: int | None = None,
+        *,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        source, numbers = Source(generator, device, dtype), torch.as_tensor(fields)
+        self.n_fields = int(numbers.max()) + 1
+        self.linear = SparseLinear(len(numbers), n_outputs, device=device, dtype=dtype)
+        # The products of a row's pairs start on the scale of an FM's.
+        self.factors = source.normal(len(numbers), self.n_fields, n_factors, std=0.01)
+        self.fields = nn.Parameter(numbers.to(device), requires_grad=False)
+        self.register_parameter(
+            "projection", None if n_outputs is None else source.normal(n_outputs, n_factors, std=1.0)
+        )
+        self.dropout, self.generator = dropout, generator
+
+    def forward(
+        self, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None = None
+    ) -> Tensor:
+        """Return the raw score, (B,) or (B, C), of each row; no values are values of 1."""
+        pooled = self._pooled(indices, values, offsets, columns)  # (B, k)
+        if self.training and self.dropout > 0:
+            pooled = pooled * functional.dropout_mask(pooled.shape, self.dropout, self.generator, pooled)
+        raw: Tensor = self.linear(indices, values, offsets, columns)
+        return raw + (pooled.sum(1) if self.projection is None else pooled @ self.projection.T)
+
+    def _pooled(self, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None) -> Tensor:
+        """Return ``sum_{i<j} v_{i,f(j)} * v_{j,f(i)} x_i x_j`` of each row: (B, k).
+
+        With ``S_fg = sum_{i in f} v_{i,g} x_i`` it is ``1/2 [sum_fg S_fg * S_gf - sum_i (v_{i,f(i)} x_i)^2]``.
+        """
+        table = self.factors.flatten(1)  # (n_features, F k)
+        sums = entries.field_sum(table, self.fields, self.n_fields, indices, values, offsets, columns)  # (B, F, F k)
+        sums = sums.view(-1, *[self.n_fields] * 2, self.factors.shape[2])  # (B, F, F, k)
+        both = (sums * sums.transpose(1, 2)).sum((1, 2))  # (B, k)
+        features = torch.arange(len(table), device=table.device)
+        own = self.factors[features, self.fields].square()  # (n_features, k)
+        squared = None if values is None else values.square()
+        if columns is not None and columns[1] is not None:
+            columns = columns[0], columns[1].square(), columns[2]
+        twice = both - entries.linear(own, indices, squared, offsets, columns)  # (B, k)
+        return twice / 2
+
+    def memory(self, lengths: Tensor) -> Tensor:
+        """Return the bytes (B,) that a row of so many entries takes while it is worked, above the model's own."""
+        numbers = self.n_fields * self.factors[0].numel()
+        return 128 * lengths.long() + 6 * self.factors.element_size() * numbers
+
+    @torch.no_grad()
+    def rescaled(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
+        """Return the parameters that make the raw score ``shift + scale * raw``, either a number or one an output."""
+        state = super().rescaled(shift, scale)
+        return state if self.projection is not None else state | {"factors": self.factors * scale.sqrt()}

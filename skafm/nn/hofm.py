@@ -1,0 +1,104 @@
+"""Higher-order factorization machine (Blondel et al., 2016)."""
+
+import torch
+from torch import Tensor, nn
+
+from skafm.nn import entries, functional
+from skafm.nn.entries import Columns
+from skafm.nn.layers import Source
+from skafm.nn.linear import SparseLinear
+from skafm.nn.model import Model
+
+
+class HOFM(Model):
+    """Higher-order factorization machine on ragged rows, with embeddings of its own for each order m.
+
+    ``raw(x) = w0 + sum_i w_i x_i + sum_{m=2}^order sum_{i_1 < ... < i_m} sum_f v^m_{i_1 f} x_{i_1} ... v^m_{i_m f}
+    x_{i_m}``; with several outputs each weighs the last sum by a p^m_f of its own.
+
+    Parameters
+    ----------
+    n_features : int
+    n_factors : int
+        Embedding size k of each order.
+    order : int, default=3
+        The most features that interact, at least 2.
+    n_outputs : int, optional
+        C, the numbers that a row's raw score has. By default a row has one number and no p.
+    dropout : float, default=0.0
+        Probability of dropping each of a row's interactions, k for each order, while training; from 0 to below 1.
+    generator : torch.Generator, optional
+        Source of the random start and of dropout, on ``device``; by default torch's global one.
+    device : torch.device or str, optional
+    dtype : torch.dtype, optional
+    """
+
+    projection: nn.Parameter | None
+
+    def __init__(
+        self,
+        n_features: int,
+        n_factors: int,
+        order: int = 3,
+        n_outputs: int | None = None,
+        *,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        source = Source(generator, device, dtype)
+        self.linear = SparseLinear(n_features, n_outputs, device=device, dtype=dtype)
+        self.factors = source.normal(n_features, order - 1, n_factors, std=0.01)
+        size = (order - 1) * n_factors
+        self.register_parameter("projection", None if n_outputs is None else source.normal(n_outputs, size, std=1.0))
+        self.dropout, self.generator = dropout, generator
+
+    def forward(
+        self, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None = None
+    ) -> Tensor:
+        """Return the raw score, (B,) or (B, C), of each row; no values are values of 1."""
+        sums = self._power_sums(indices, values, offsets, columns)
+        order = len(sums)
+        # Order m has the sums of its powers 1 to m; those of power t begin with order max(t, 2).
+        kernels = [
+            functional.anova([sums[t - 1][:, m - max(t, 2)] for t in range(1, m + 1)]) for m in range(2, order + 1)
+        ]
+        interactions = torch.cat(kernels, 1)  # (B, (order - 1) k)
+        if self.training and self.dropout > 0:
+            shape = interactions.shape
+            interactions = interactions * functional.dropout_mask(shape, self.dropout, self.generator, interactions)
+        raw: Tensor = self.linear(indices, values, offsets, columns)
+        if self.projection is None:
+            return raw + interactions.sum(1)
+        return raw + interactions @ self.projection.T
+
+    def _power_sums(
+        self, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None
+    ) -> list[Tensor]:
+        """Return ``sum_i (v_i x_i)^t`` for each power t and the orders that need it: (B, orders, k) each."""
+        sums = []
+        for t in range(1, self.factors.shape[1] + 2):
+            table = self.factors[:, max(t, 2) - 2 :].pow(t)  # (n_features, orders, k)
+            x = None if values is None else values.pow(t)
+            turned = columns
+            if columns is not None and columns[1] is not None:
+                turned = columns[0], columns[1].pow(t), columns[2]
+            total = entries.linear(table.flatten(1), indices, x, offsets, turned)
+            sums.append(total.view(-1, *table.shape[1:]))
+        return sums
+
+    def memory(self, lengths: Tensor) -> Tensor:
+        """Return the bytes (B,) that a row of so many entries takes while it is worked, above the model's own."""
+        numbers = self.factors[0].numel() * (self.factors.shape[1] + 1)
+        return 64 * lengths.long() + 8 * self.factors.element_size() * numbers
+
+    @torch.no_grad()
+    def rescaled(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
+        """Return the parameters that make the raw score ``shift + scale * raw``, either a number or one an output."""
+        state = super().rescaled(shift, scale)
+        if self.projection is not None:
+            return state
+        roots = scale ** (1 / torch.arange(2, self.factors.shape[1] + 2, device=scale.device).to(scale))  # (order - 1,)
+        return state | {"factors": self.factors * roots.unsqueeze(1)}
