@@ -1,0 +1,6 @@
+"""Data sets of the literature, and the sampling that made them."""
+
+from skafm.datasets._fetch import fetch_frappe, fetch_movielens_tags
+from skafm.datasets._sampling import sample_negatives
+
+__all__ = ["fetch_frappe", "fetch_movielens_tags", "sample_negatives"]
