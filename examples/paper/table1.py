@@ -1,0 +1,71 @@
+"""Table 1 of the AFM paper: attention times interaction score of each pair of a row, by an FM and with attention.
+
+Section 5.3: the embeddings of a trained FM are frozen, and the attention network alone is trained ("FM+A"). The rows
+are the three of target 1 that attention helps most, of those that neither model overshoots. An FM's attention is
+uniform, 1 / |R_x|.
+
+# DIFF: p is trained with the attention network, so the interaction scores of the two models differ.
+
+python examples/paper/table1.py [--data FOLDER] [--name mltags] [--factors 256]
+"""
+
+from itertools import combinations
+
+import joblib
+import numpy as np
+from methods import fit_method, pretrained
+from protocol import Record, load, parse
+from sklearn.frozen import FrozenEstimator
+
+NAMES = {
+    "frappe": ["user", "item", "daytime", "weekday", "isweekend", "homework", "cost", "weather", "country", "city"],
+    "mltags": ["user", "movie", "tag"],
+}
+
+
+def fit_frozen(options, splits, key):
+    """Fit the FM, or attention on its frozen embeddings, which is kept in a file."""
+    if key["method"] == "FM":
+        return pretrained(options, splits, 0)
+    frozen = {"init": FrozenEstimator(pretrained(options, splits, 0)), "freeze_init": True}
+    model = fit_method(options, splits, {"method": "AFM", **frozen})
+    joblib.dump(model, path)
+    return model
+
+
+def pairs_of(model, columns):
+    """Return attention and interaction score (P,) of the pairs of a one-hot row."""
+    V = model.factors_[columns].astype(float)
+    left, right = np.triu_indices(len(columns), 1)
+    interactions = V[left] * V[right]  # (P, k)
+    if not hasattr(model, "attention_coef_"):
+        return np.full(len(left), 1 / len(left)), len(left) * interactions.sum(1)
+    hidden = np.maximum(interactions @ model.attention_coef_.T + model.attention_intercept_, 0)
+    logits = hidden @ model.attention_projection_
+    attention = np.exp(logits - logits.max())
+    return attention / attention.sum(), interactions @ model.projection_
+
+
+def print_row(number, models, columns):
+    """Print what each model makes of a row."""
+    for name, model in models.items():
+        attention, score = pairs_of(model, columns)
+        products = "  ".join(f"{a:4.2f}*{s:5.2f}" for a, s in zip(attention, score, strict=True))
+        raw = model.intercept_ + model.coef_[columns].sum() + attention @ score
+        print(f"{number}  {name:<5} {products}  {raw:5.2f}")
+
+
+options = parse(__doc__)
+path = options.out / f"table1_{options.name}_{options.factors}_{options.rows or 'all'}.joblib"
+record = Record(options, "table1", fit_frozen)
+runs = record.run_all([{"method": "FM"}, {"method": "FM+A"}])
+splits = load(options)
+models = {"FM": pretrained(options, splits, 0), "FM+A": joblib.load(path)}
+X, y = splits.get("test", splits["validation"])
+raw = {name: model.set_params(clip=False).predict(X) for name, model in models.items()}
+gain = np.where((y > 0) & (raw["FM"] < 1) & (raw["FM+A"] < 1), raw["FM+A"] - raw["FM"], -np.inf)
+
+print(*(f"{run['key']['method']}: validation RMSE {run['rmse']['validation']:.4f}" for run in runs), sep="\n")
+print("#  model", *(f"{i}-{j}".center(11) for i, j in combinations(NAMES[options.name], 2)), " raw")
+for number, row in enumerate(np.argsort(-gain)[:3], 1):
+    print_row(number, models, X.indices[X.indptr[row] : X.indptr[row + 1]])

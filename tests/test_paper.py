@@ -1,0 +1,89 @@
+"""The paper's experiments run, record what they find, and go on where they were stopped."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PAPER = Path(__file__).parent.parent / "examples" / "paper"
+EXPERIMENTS = ["figure2", "figure3", "figure4", "figure5", "table1", "table2"]
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Rows of three fields whose target is an interaction, as the experiments read them."""
+    path, rng = tmp_path_factory.mktemp("paper"), np.random.default_rng(0)
+    for split, n in {"train": 300, "validation": 100, "test": 100}.items():
+        values = rng.integers(4, size=(n, 3))
+        y = np.where((values[:, 0] < 2) == (values[:, 1] < 2), 1, -1)
+        np.savez(path / f"mltags_{split}.npz", X=values + np.array([0, 4, 8]), y=y)
+    return path
+
+
+def run(experiment, folder, monkeypatch, *more):
+    """Run an experiment's command in this process, and return its results."""
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.syspath_prepend(PAPER)
+    options = [
+        "--data",
+        str(folder),
+        "--name",
+        "mltags",
+        "--factors",
+        "4",
+        "--max-iter",
+        "2",
+        "--out",
+        str(folder / "out"),
+    ]
+    monkeypatch.setattr(sys, "argv", [experiment, *options, *more])
+    runpy.run_path(str(PAPER / f"{experiment}.py"), run_name="__main__")
+    return [json.loads(line) for line in (folder / "out" / f"{experiment}_mltags_4.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiment_runs_and_is_not_run_again(experiment, folder, monkeypatch, capsys):
+    runs = run(experiment, folder, monkeypatch)
+    for each in runs:
+        assert each["settings"]["random_state"] == 0 or experiment == "table2"
+        assert {"rmse", "epochs", "seconds", "peak_MB", "parameters", "machine", "versions"} <= each.keys()
+        assert 0 < each["rmse"]["validation"] < 1.5
+    picture = folder / "out" / f"{experiment}_mltags_4.png"
+    assert picture.exists() == experiment.startswith("figure")
+    printed = capsys.readouterr()
+    assert f"{'#' * 30}] " in printed.err
+    assert run(experiment, folder, monkeypatch) == runs
+
+
+def test_interrupted_experiment_goes_on_after_its_last_whole_run(folder, monkeypatch):
+    runs = run("figure3", folder, monkeypatch)
+    path = folder / "out" / "figure3_mltags_4.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in runs[:-2]))
+    again = run("figure3", folder, monkeypatch)
+    assert again[:-2] == runs[:-2]
+    assert [each["key"] for each in again] == [each["key"] for each in runs]
+    assert [each["rmse"] for each in again] == [each["rmse"] for each in runs]
+
+
+def test_seeds_and_trials_of_table_2_are_the_same_number_for_each_method(folder, monkeypatch, capsys):
+    runs = run("table2", folder, monkeypatch, "--methods", "FM", "AFM", "--trials", "2", "--seeds", "2")
+    table = capsys.readouterr().out
+    for method in ("FM", "AFM"):
+        mine = [each["key"] for each in runs if each["key"]["method"] == method]
+        assert len({json.dumps(key) for key in mine}) == len(mine)
+        assert {key["seed"] for key in mine} >= {0, 1}
+        assert f"\n{method}" in table
+
+
+def test_table_1_attention_and_scores_give_the_prediction(folder, monkeypatch, capsys):
+    run("table1", folder, monkeypatch)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line[:1] in "123"]
+    assert len(lines) == 6
+    for line in lines:
+        pairs = [part.split("*") for part in line.replace("* ", "*").split()[2:-1]]
+        assert sum(float(a) for a, _ in pairs) == pytest.approx(1, abs=0.02)
