@@ -79,8 +79,8 @@ class NFMRegressor(Regression, _NFM):
     hidden_layer_sizes : tuple of int, default=(64,)
         Hidden units of each layer; He and Chua find one layer best.
     pooling : {"sum", "attention"}, default="sum"
-        How the interactions of a row become one vector. "attention" works every pair of a row, "sum" takes time in
-        proportion to the entries.
+        How the interactions of a row become one vector. "sum" takes time and memory in proportion to the entries,
+        "attention" in proportion to the pairs, some ``40 * n_factors`` bytes for each pair of a row.
     attention_size : int, default=16
         Attention factor t, the number of hidden units of the attention network; at least 1. For "attention" alone.
     dropout : float, default=0.0
@@ -200,8 +200,8 @@ class NFMClassifier(Classification, _NFM):
     hidden_layer_sizes : tuple of int, default=(64,)
         Hidden units of each layer; He and Chua find one layer best.
     pooling : {"sum", "attention"}, default="sum"
-        How the interactions of a row become one vector. "attention" works every pair of a row, "sum" takes time in
-        proportion to the entries.
+        How the interactions of a row become one vector. "sum" takes time and memory in proportion to the entries,
+        "attention" in proportion to the pairs, some ``40 * n_factors`` bytes for each pair of a row.
     attention_size : int, default=16
         Attention factor t, the number of hidden units of the attention network; at least 1. For "attention" alone.
     dropout : float, default=0.0

@@ -1,5 +1,7 @@
 """The paper's experiments run, record what they find, and go on where they were stopped."""
 
+import argparse
+import importlib
 import json
 import runpy
 import sys
@@ -7,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
+from sklearn.utils import Bunch
 
 PAPER = Path(__file__).parent.parent / "examples" / "paper"
 EXPERIMENTS = ["figure2", "figure3", "figure4", "figure5", "table1", "table2"]
@@ -58,6 +62,21 @@ def test_experiment_runs_and_is_not_run_again(experiment, folder, monkeypatch, c
     printed = capsys.readouterr()
     assert f"{'#' * 30}] " in printed.err
     assert run(experiment, folder, monkeypatch) == runs
+
+
+def test_fetched_data_are_what_a_folder_holds(folder, monkeypatch):
+    monkeypatch.syspath_prepend(PAPER)
+    protocol = importlib.import_module("protocol")
+    options = argparse.Namespace(data=folder, name="mltags", rows=None)
+    expected = protocol.load(options)
+    parts = [expected[split] for split in ("train", "validation", "test")]
+    whole = Bunch(data=sparse.vstack([X for X, _ in parts]).tocsr(), target=np.concatenate([y for _, y in parts]))
+    whole.splits = {"train": slice(300), "validation": slice(300, 400), "test": slice(400, 500)}
+    monkeypatch.setitem(protocol.FETCH, "mltags", lambda: whole)
+    options.data = None
+    for split, (X, y) in protocol.load(options).items():
+        assert (expected[split][0] != X).nnz == 0
+        assert np.array_equal(y, expected[split][1])
 
 
 def test_interrupted_experiment_goes_on_after_its_last_whole_run(folder, monkeypatch):

@@ -11,15 +11,19 @@ import platform
 import resource
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import sklearn
 import torch
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 
 import skafm
 from skafm.datasets import fetch_frappe, fetch_movielens_tags
+
+warnings.simplefilter("ignore", ConvergenceWarning)  # a run may be as long as --max-iter says
 
 FETCH = {"frappe": fetch_frappe, "mltags": fetch_movielens_tags}
 

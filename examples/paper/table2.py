@@ -10,16 +10,17 @@ import numpy as np
 from methods import METHODS, TRIALS, fit_method
 from protocol import Record, parse
 
-PAPER = {"LibFM": 0.3385, "HOFM": 0.3331, "Wide&Deep": 0.3246, "DeepCross": 0.3548, "AFM": 0.3102}  # Frappe, test
-
 options = parse(
     __doc__,
     ("--methods", {"nargs": "+", "default": list(METHODS), "choices": list(METHODS), "help": "which methods"}),
-    ("--trials", {"type": int, "default": 4, "help": "settings to try for each method"}),
+    ("--trials", {"type": int, "default": 3, "help": "settings to try for each method"}),
     ("--seeds", {"type": int, "default": 3, "help": "runs of the best setting"}),
 )
 record = Record(options, "table2", fit_method)
-tried = {method: [{"method": method, "seed": 0, **trial} for trial in TRIALS[method]] for method in options.methods}
+tried = {
+    method: [{"method": method, "seed": 0, **trial} for trial in TRIALS[options.name][method]]
+    for method in options.methods
+}
 tried = {method: keys[: options.trials] for method, keys in tried.items()}
 record.run_all([key for keys in tried.values() for key in keys])
 error = lambda run: run["rmse"]["validation"]  # noqa: E731

@@ -68,19 +68,30 @@ def skafm_speed(options, batch, reduced_precision):
     report(options, system=system, batch=batch, **figures, peak_share=round(share, 2))
 
 
-def deepctr_speed(options, batch, rows=32_768):
-    """Measure the first rows of an epoch, and a prediction."""
+def deepctr_afm(X, factors):
+    """Return DeepCTR-Torch's AFM, compiled, and a function that turns one-hot rows into its input."""
     from deepctr_torch.inputs import SparseFeat
     from deepctr_torch.models import AFM
 
-    X, y, _, _ = load(options.data, options.name)
     fields = X.indices.reshape(X.shape[0], -1).astype(np.int64)
-    as_input = {f"f{i}": column for i, column in enumerate((fields - fields.min(0)).T)}
-    columns = [SparseFeat(name, int(c.max()) + 1, embedding_dim=options.factors) for name, c in as_input.items()]
-    settings = {"attention_factor": options.factors, "afm_dropout": 0.2, "task": "regression", "init_std": 0.01}
-    model = AFM(columns, columns, **settings, l2_reg_linear=0, l2_reg_embedding=0, l2_reg_att=1e-5)
+    first, last = fields.min(0), fields.max(0)
+
+    def as_input(rows):
+        places = (rows.indices.reshape(rows.shape[0], -1) - first).clip(0, last - first)
+        return {f"f{i}": column for i, column in enumerate(places.T)}
+
+    sizes = (last - first + 1).tolist()
+    columns = [SparseFeat(f"f{i}", size, embedding_dim=factors) for i, size in enumerate(sizes)]
+    settings = {"attention_factor": factors, "afm_dropout": 0.2, "task": "regression", "init_std": 0.01}
+    return AFM(columns, columns, **settings, l2_reg_linear=0, l2_reg_embedding=0, l2_reg_att=1e-5), as_input
+
+
+def deepctr_speed(options, batch, rows=32_768):
+    """Measure the first rows of an epoch, and a prediction."""
+    X, y, _, _ = load(options.data, options.name)
+    model, as_input = deepctr_afm(X, options.factors)
     model.compile("adagrad", "mse")
-    some = {name: column[:rows] for name, column in as_input.items()}
+    some = as_input(X[:rows])
     start = time.perf_counter()
     model.fit(some, y[:rows], batch_size=batch, epochs=1, verbose=0)
     fitted = time.perf_counter()
