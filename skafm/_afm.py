@@ -2,10 +2,12 @@
 
 from numbers import Integral, Real
 
+import numpy as np
 from sklearn.utils._param_validation import Interval
 
 from skafm._base import PARAMETERS, store, working_memory
 from skafm._docs import documented
+from skafm._explain import PairExplained
 from skafm._start import START, FMStart, typical_pairs
 from skafm._tasks import CLASS_WEIGHT, CLIP, Classification, Regression
 
@@ -16,7 +18,7 @@ _OWN_PARAMETERS = {
 }
 
 
-class _AFM(FMStart):
+class _AFM(PairExplained, FMStart):
     """What the attentional factorization machine is, whatever the task."""
 
     _attributes = {
@@ -55,6 +57,23 @@ class _AFM(FMStart):
             # DIFF: the paper starts from p = 1, which makes the interactions of random vectors P times too small.
             module.projection.detach().mul_(typical_pairs(examples))
         super()._lead(module, generator, examples, held)
+
+    def attention(self, X):
+        """Return the attention weights a_ij of each row's pairs (Eq. 5).
+
+        Parameters
+        ----------
+        X : {sparse matrix or array, array-like} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        list of ndarray of shape (n_pairs,)
+            Of each row, in the order of its pairs of non-zero features, (1, 2), (1, 3), ... (2, 3), ...; their sum is
+            1. Empty for a row with fewer than two. See :meth:`explain` for the features and what a pair adds.
+        """
+        explanation = self.explain(X)
+        ends = np.searchsorted(explanation.rows, np.arange(1, len(explanation)))
+        return np.split(explanation.attention, ends)
 
 
 @documented

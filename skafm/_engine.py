@@ -11,11 +11,22 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from skafm import _losses
-from skafm._batch import Rows, as_tensor
+from skafm._batch import Rows, as_tensor, split
 from skafm._optim import SOLVERS
 from skafm._train import Examples, Module, Objective, Plan, predict, train
 
-__all__ = ["Plan", "Training", "fill", "find_device", "intercept_of", "load", "raw_score", "seeded", "start"]
+__all__ = [
+    "Plan",
+    "Training",
+    "fill",
+    "find_device",
+    "intercept_of",
+    "load",
+    "pairs_of",
+    "raw_score",
+    "seeded",
+    "start",
+]
 
 LOSSES = {"squared_error": _losses.squared_error, "log_loss": _losses.log_loss}
 
@@ -172,3 +183,17 @@ def raw_score(module: Any, parameters: Mapping[str, ArrayLike], X: Any, device: 
     state = {name: as_tensor(array, device) for name, array in parameters.items()}
     module.load_state_dict(state, assign=True)
     return predict(module, Rows.from_scipy(X, device), _ROWS_AT_ONCE, memory).numpy(force=True)
+
+
+def pairs_of(
+    module: Any, parameters: Mapping[str, ArrayLike], X: Any, device: torch.device, memory: int
+) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Yield the rows, features, attention and interaction of the pairs of a part of the rows after another."""
+    state = {name: as_tensor(array, device) for name, array in parameters.items()}
+    module.load_state_dict(state, assign=True)
+    batch = Rows.from_scipy(X, device).slice(0, X.shape[0])
+    lengths = batch.offsets.diff().long()
+    cost = 16 * module.factors.element_size() * (lengths * (lengths - 1) // 2 + 1)  # bytes of what is yielded, thrice
+    for rows, part in split(batch, cost, memory // 4):
+        first, *others = module.pair_terms(*part, chunk_elements=memory // 64)
+        yield tuple(each.numpy(force=True) for each in (first + rows.start, *others))

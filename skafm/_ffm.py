@@ -2,12 +2,13 @@
 
 from skafm._base import PARAMETERS, store
 from skafm._docs import documented
+from skafm._explain import PairExplained
 from skafm._fields import FIELDS, ByField
 from skafm._start import RandomStart
 from skafm._tasks import CLASS_WEIGHT, CLIP, Classification, Regression
 
 
-class _FFM(ByField, RandomStart):
+class _FFM(PairExplained, ByField, RandomStart):
     """What the field-aware factorization machine is, whatever the task."""
 
     _attributes = {

@@ -2,11 +2,12 @@
 
 from skafm._base import PARAMETERS, store
 from skafm._docs import documented
+from skafm._explain import PairExplained
 from skafm._start import RandomStart
 from skafm._tasks import CLASS_WEIGHT, CLIP, Classification, Regression
 
 
-class _FM(RandomStart):
+class _FM(PairExplained, RandomStart):
     """What the factorization machine is, whatever the task."""
 
     _attributes = {

@@ -16,16 +16,18 @@ MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in R
 ESTIMATOR = {"_base", "_docs", "_start", "_tasks", "nn"}
 TRAINING = {"_batch", "_losses", "_optim"}
 MODEL = {"nn", "nn.entries", "nn.linear", "nn.model"}
+PAIRED = {"nn", "nn.entries", "nn.linear", "nn.terms"}
 ALLOWED = {
     "__init__": {"_afm", "_deep_cross", "_ffm", "_fm", "_hofm", "_nfm", "_wide_deep"},
-    "_afm": ESTIMATOR,
+    "_afm": ESTIMATOR | {"_explain"},
     "_deep_cross": ESTIMATOR | {"_fields", "_hidden"},
-    "_ffm": ESTIMATOR | {"_fields"},
-    "_fm": ESTIMATOR,
+    "_ffm": ESTIMATOR | {"_explain", "_fields"},
+    "_fm": ESTIMATOR | {"_explain"},
     "_hofm": ESTIMATOR,
     "_nfm": ESTIMATOR | {"_hidden"},
     "_wide_deep": ESTIMATOR | {"_fields", "_hidden"},
     "_docs": set(),
+    "_explain": {"_base", "_engine", "_fields", "inspection._explanation", "inspection._optional"},
     "_fields": set(),
     "_hidden": set(),
     "_start": {"_base", "_engine", "nn"},
@@ -44,6 +46,9 @@ ALLOWED = {
     "datasets/_download": set(),
     "datasets/_libfm": set(),
     "datasets/_sampling": set(),
+    "inspection/__init__": {"inspection._explanation"},
+    "inspection/_explanation": {"inspection._optional"},
+    "inspection/_optional": set(),
     "nn/__init__": {
         "nn",
         *(f"nn.{name}" for name in ("afm", "deep_cross", "ffm", "fm", "hofm", "linear", "nfm", "wide_deep")),
@@ -54,10 +59,11 @@ ALLOWED = {
     "nn/linear": {"nn", "nn.entries"},
     "nn/model": set(),
     "nn/layers": {"nn"},
-    "nn/fm": MODEL,
-    "nn/afm": MODEL | {"nn.pairs"},
+    "nn/terms": {"nn", "nn.model"},
+    "nn/fm": PAIRED,
+    "nn/afm": PAIRED | {"nn.pairs"},
     "nn/hofm": MODEL | {"nn.layers"},
-    "nn/ffm": MODEL | {"nn.layers"},
+    "nn/ffm": PAIRED | {"nn.layers"},
     "nn/wide_deep": MODEL | {"nn.layers"},
     "nn/deep_cross": MODEL | {"nn.layers"},
     "nn/nfm": MODEL | {"nn.layers"},

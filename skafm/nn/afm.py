@@ -6,11 +6,11 @@ from torch import Tensor, nn
 from skafm.nn import functional
 from skafm.nn.entries import Columns
 from skafm.nn.linear import SparseLinear
-from skafm.nn.model import Model
 from skafm.nn.pairs import attentional_interaction
+from skafm.nn.terms import PairModel
 
 
-class AFM(Model):
+class AFM(PairModel):
     """Attentional factorization machine on ragged rows (Eq. 6).
 
     ``raw(x) = w0 + sum_i w_i x_i + p' sum_{i<j} a_ij (v_i * v_j) x_i x_j`` with the attention a_ij of Eq. 5.
@@ -96,6 +96,14 @@ class AFM(Model):
         )
         linear: Tensor = self.linear(indices, values, offsets, columns)
         return linear + interaction
+
+    def pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``p' (v_i * v_j) x_i x_j``, (c,) or (c, C), and the attention's logits (c,) of pairs of features."""
+        interactions = self.factors[left] * self.factors[right] * product.unsqueeze(1)  # (c, k)
+        network = (self.attention_weight, self.attention_bias, self.attention_projection)
+        return torch.nn.functional.linear(interactions, self.projection), functional.attention_logits(
+            interactions, *network
+        )
 
     def memory(self, lengths: Tensor) -> Tensor:
         """Return the bytes (B,) that a row of so many entries takes while it is worked, above the model's own."""

@@ -8,10 +8,10 @@ from skafm.nn import entries, functional
 from skafm.nn.entries import Columns
 from skafm.nn.layers import Source
 from skafm.nn.linear import SparseLinear
-from skafm.nn.model import Model
+from skafm.nn.terms import PairModel
 
 
-class FFM(Model):
+class FFM(PairModel):
     """Field-aware factorization machine on ragged rows: a feature has an embedding for each field that it may meet.
 
     ``raw(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_{i,f(j)}, v_{j,f(i)}> x_i x_j``; with several outputs each weighs the
@@ -85,6 +85,12 @@ class FFM(Model):
             columns = columns[0], columns[1].square(), columns[2]
         twice = both - entries.linear(own, indices, squared, offsets, columns)  # (B, k)
         return twice / 2
+
+    def pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, None]:
+        """Return the interaction of pairs of features (c,) whose x_i x_j is ``product`` (c,): (c,) or (c, C)."""
+        meeting = self.factors[left, self.fields[right]] * self.factors[right, self.fields[left]]  # (c, k)
+        interactions = meeting * product.unsqueeze(1)
+        return (interactions.sum(1) if self.projection is None else interactions @ self.projection.T), None
 
     def memory(self, lengths: Tensor) -> Tensor:
         """Return the bytes (B,) that a row of so many entries takes while it is worked, above the model's own."""

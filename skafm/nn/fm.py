@@ -7,10 +7,10 @@ from torch.nn.functional import linear
 from skafm.nn import entries, functional
 from skafm.nn.entries import Columns
 from skafm.nn.linear import SparseLinear
-from skafm.nn.model import Model
+from skafm.nn.terms import PairModel
 
 
-class FM(Model):
+class FM(PairModel):
     """Factorization machine on ragged rows (Eq. 1).
 
     ``raw(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j``
@@ -74,6 +74,11 @@ class FM(Model):
             # where a mask costs k numbers a row instead of k for each pair.
             pooled = pooled * functional.dropout_mask(pooled.shape, self.dropout, self.generator, self.factors)
         return raw + (pooled.sum(1) if self.projection is None else linear(pooled, self.projection))
+
+    def pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, None]:
+        """Return the interaction of pairs of features (c,) whose x_i x_j is ``product`` (c,): (c,) or (c, C)."""
+        interactions = self.factors[left] * self.factors[right] * product.unsqueeze(1)  # (c, k)
+        return (interactions.sum(1) if self.projection is None else linear(interactions, self.projection)), None
 
     def memory(self, lengths: Tensor) -> Tensor:
         """Return the bytes (B,) that a row of so many entries takes while it is worked, above the model's own."""

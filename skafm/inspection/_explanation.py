@@ -1,0 +1,226 @@
+"""What made a prediction: its additive parts, as arrays and as a table."""
+
+from html import escape
+
+import numpy as np
+
+from skafm.inspection._optional import import_pandas
+
+
+class Explanation:
+    """The additive parts of the raw score of each row: intercept, linear terms, interactions.
+
+    Their sum is ``predict`` of a regressor, before ``clip``, and ``decision_function`` of a classifier. ``len``, an
+    integer index and a slice work on the rows.
+
+    Parameters
+    ----------
+    n_rows : int
+    intercept : ndarray of shape () or (n_outputs,)
+    linear_rows, linear_features : ndarray of shape (n_entries,)
+        Row and feature of each non-zero entry, rows ascending.
+    linear : ndarray of shape (n_entries,) or (n_entries, n_outputs)
+        ``w_i x_i``.
+    rows, left, right : ndarray of shape (n_pairs,)
+        Row and features of each pair, rows ascending.
+    attention : ndarray of shape (n_pairs,)
+        a_ij; of a model without attention 1.
+    interaction : ndarray of shape (n_pairs,) or (n_pairs, n_outputs)
+        What the pair would add with an attention of 1.
+    feature_names : ndarray of shape (n_features,)
+    outputs : ndarray of shape (n_outputs,) or None
+        Classes, or numbers of the targets, where there are several.
+
+    See Also
+    --------
+    skafm.inspection.WaterfallDisplay : Draws one row's.
+    """
+
+    def __init__(
+        self,
+        n_rows,
+        intercept,
+        linear_rows,
+        linear_features,
+        linear,
+        rows,
+        left,
+        right,
+        attention,
+        interaction,
+        feature_names,
+        outputs=None,
+    ):
+        self.n_rows = n_rows
+        self.intercept = intercept
+        self.linear_rows = linear_rows
+        self.linear_features = linear_features
+        self.linear = linear
+        self.rows = rows
+        self.left = left
+        self.right = right
+        self.attention = attention
+        self.interaction = interaction
+        self.feature_names = feature_names
+        self.outputs = outputs
+
+    @property
+    def contribution(self):
+        """What each pair adds to the raw score, (n_pairs,) or (n_pairs, n_outputs)."""
+        return self.interaction * self.attention.reshape(-1, *[1] * (self.interaction.ndim - 1))
+
+    def sum(self):
+        """Return the raw score of each row, the sum of its parts.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,) or (n_rows, n_outputs)
+        """
+        total = np.zeros((self.n_rows, *np.shape(self.intercept))) + self.intercept
+        np.add.at(total, self.linear_rows, self.linear)
+        np.add.at(total, self.rows, self.contribution)
+        return total
+
+    def __len__(self):
+        """Return the number of rows."""
+        return self.n_rows
+
+    def __getitem__(self, rows):
+        """Return the explanation of one row, or of a slice of the rows."""
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(self.n_rows)
+            if step != 1:
+                raise ValueError(f"An explanation is cut in runs of rows, but the slice has a step of {step}.")
+        else:
+            start = range(self.n_rows)[rows]
+            stop = start + 1
+        stop = max(start, stop)
+        entries = slice(*np.searchsorted(self.linear_rows, [start, stop]))
+        pairs = slice(*np.searchsorted(self.rows, [start, stop]))
+        return Explanation(
+            stop - start,
+            self.intercept,
+            self.linear_rows[entries] - start,
+            self.linear_features[entries],
+            self.linear[entries],
+            self.rows[pairs] - start,
+            self.left[pairs],
+            self.right[pairs],
+            self.attention[pairs],
+            self.interaction[pairs],
+            self.feature_names,
+            self.outputs,
+        )
+
+    def to_frame(self):
+        """Return a table with a line for each term of each row, and for each output where there are several.
+
+        Returns
+        -------
+        DataFrame
+            With the columns row, term ("intercept", "linear" or "interaction"), feature_i, feature_j, attention,
+            interaction and contribution; after row one named output where there are several.
+        """
+        pandas = import_pandas()
+        if self.outputs is None:
+            return self._frame(pandas, ())
+        frames = [self._frame(pandas, (output,)).assign(output=name) for output, name in enumerate(self.outputs)]
+        frame = pandas.concat(frames).sort_values("row", kind="stable", ignore_index=True)
+        frame.insert(1, "output", frame.pop("output"))
+        return frame
+
+    def _frame(self, pandas, output):
+        """Return the table of one output, () where there is but one."""
+        of = (slice(None), *output)
+        names, sizes = self.feature_names, (self.n_rows, len(self.linear), len(self.rows))
+        nowhere = np.full(sizes[0] + sizes[1], np.nan)
+        columns = {
+            "row": (np.arange(self.n_rows), self.linear_rows, self.rows),
+            "term": [np.repeat(np.array(["intercept", "linear", "interaction"], dtype=object), sizes)],
+            "feature_i": (np.full(self.n_rows, np.nan, object), names[self.linear_features], names[self.left]),
+            "feature_j": (nowhere.astype(object), names[self.right]),
+            "attention": (nowhere, self.attention),
+            "interaction": (nowhere, self.interaction[of]),
+            "contribution": (np.full(self.n_rows, self.intercept[output]), self.linear[of], self.contribution[of]),
+        }
+        frame = pandas.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
+        return frame.sort_values("row", kind="stable", ignore_index=True)
+
+    def top(self, n=10):
+        """Return the n terms of each row, and output, that add or take the most, the strongest first.
+
+        Parameters
+        ----------
+        n : int, default=10
+
+        Returns
+        -------
+        DataFrame
+            Those lines of :meth:`to_frame`, the intercepts left out.
+        """
+        frame = self.to_frame()
+        frame = frame[frame["term"] != "intercept"]
+        groups = [name for name in ("row", "output") if name in frame]
+        frame = frame.iloc[np.argsort(-frame["contribution"].abs(), kind="stable")]
+        return frame.sort_values(groups, kind="stable").groupby(groups, sort=False).head(n).reset_index(drop=True)
+
+    def by_field(self, fields):
+        """Return the sums of the contributions over the terms of the same fields.
+
+        Parameters
+        ----------
+        fields : array-like of shape (n_features,)
+            The name or number of each feature's field.
+
+        Returns
+        -------
+        DataFrame
+            With the columns row, term, field_i, field_j, attention and contribution, after row output where there are
+            several; the pair of two fields is one, whichever comes first.
+        """
+        import_pandas()
+        fields = np.asarray(fields)
+        if fields.shape != self.feature_names.shape:
+            raise ValueError(
+                f"fields must name the field of each of the {len(self.feature_names)} features, "
+                f"but has shape {fields.shape}."
+            )
+        named = Explanation(**vars(self) | {"feature_names": fields}).to_frame()
+        swap = named["feature_j"].notna() & (named["feature_j"].astype(str) < named["feature_i"].astype(str))
+        named.loc[swap, ["feature_i", "feature_j"]] = named.loc[swap, ["feature_j", "feature_i"]].to_numpy()
+        named = named.rename(columns={"feature_i": "field_i", "feature_j": "field_j"})
+        keys = [name for name in ("row", "output", "term", "field_i", "field_j") if name in named]
+        groups = named.groupby(keys, sort=False, dropna=False)
+        return groups[["attention", "contribution"]].sum(min_count=1).reset_index()
+
+    def _repr_html_(self, n_rows=5, n_terms=8):
+        """Return a picture of the first rows: their strongest terms, with bars."""
+        tables = [_html_of_row(row, self[row], n_terms) for row in range(min(n_rows, self.n_rows))]
+        rest = f"<p>and {self.n_rows - n_rows} more rows</p>" if self.n_rows > n_rows else ""
+        return f"<div>{''.join(tables)}{rest}</div>"
+
+
+def _html_of_row(number, explanation, n_terms):
+    """Return a table of one row's strongest terms."""
+    top = explanation.top(n_terms)
+    widest = top["contribution"].abs().max() if len(top) else 1.0
+    lines = [_html_of_term(term, 100 * abs(term.contribution) / widest if widest else 0) for term in top.itertuples()]
+    raw = ", ".join(f"{value:.4g}" for value in np.ravel(explanation.sum()))
+    intercept = ", ".join(f"{value:.4g}" for value in np.ravel(explanation.intercept))
+    head = f"row {number}: {raw}, of which intercept {intercept}"
+    return f"<details open><summary>{head}</summary><table>{''.join(lines)}</table></details>"
+
+
+def _html_of_term(term, width):
+    """Return a line: features, attention, contribution and a bar, blue for more and orange for less."""
+    features = escape(str(term.feature_i))
+    if term.term == "interaction":
+        features += f" &times; {escape(str(term.feature_j))}"
+    output = f"<td>{escape(str(term.output))}</td>" if hasattr(term, "output") else ""
+    attention = "" if np.isnan(term.attention) else f"{term.attention:.2f}"
+    colour = "#0072b2" if term.contribution > 0 else "#d55e00"
+    bar = f'<div style="width:{width:.0f}%;min-width:1px;height:0.8em;background:{colour}"></div>'
+    return (
+        f'<tr>{output}<td style="text-align:left">{features}</td><td>{attention}</td>'
+        f'<td>{term.contribution:+.4g}</td><td style="min-width:10em">{bar}</td></tr>'
+    )

@@ -1,0 +1,74 @@
+"""The additive parts of a raw score: one for each entry of a row, one for each pair of entries."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skafm.nn import functional
+from skafm.nn.model import Model
+
+
+class PairTerms(NamedTuple):
+    """The pairs of a batch; ``attention * interaction`` is what a pair adds to the raw score."""
+
+    rows: Tensor
+    """(P,)"""
+    left: Tensor
+    """(P,) Feature i."""
+    right: Tensor
+    """(P,) Feature j."""
+    attention: Tensor
+    """(P,) a_ij, of a model without attention 1."""
+    interaction: Tensor
+    """(P,) or (P, C)"""
+
+
+class PairModel(Model, ABC):
+    """A model whose raw score is the linear part and a sum over the pairs of a row."""
+
+    factors: Tensor
+
+    @abstractmethod
+    def pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return interactions, (c,) or (c, C), and logits (c,) if attention weighs them.
+
+        Parameters
+        ----------
+        left, right : Tensor of shape (c,)
+            Features i and j.
+        product : Tensor of shape (c,)
+            ``x_i x_j``.
+        """
+
+    @torch.no_grad()
+    def pair_terms(
+        self, indices: Tensor, values: Tensor | None, offsets: Tensor, *, chunk_elements: int = 2**22
+    ) -> PairTerms:
+        """Return the parts that the pairs of each row add to its raw score.
+
+        Parameters
+        ----------
+        indices, values, offsets : Tensor
+            The batch, see :mod:`skafm.nn.functional`; ``values`` is None where all are 1.
+        chunk_elements : int, default=2**22
+            The most numbers of a (c, k) tensor; more pairs are worked one chunk after another.
+
+        Returns
+        -------
+        PairTerms
+        """
+        left, right, rows = functional.pairs(offsets, len(indices))
+        size = max(chunk_elements // self.factors[0].numel(), 1)
+        interactions, logits = [], []
+        for i, j in zip(torch.split(left, size), torch.split(right, size), strict=True):
+            product = self.factors.new_ones(len(i)) if values is None else values[i] * values[j]
+            interaction, logit = self.pair_scores(indices[i].long(), indices[j].long(), product)
+            interactions.append(interaction)
+            logits += [] if logit is None else [logit]
+        interaction = torch.cat(interactions)
+        attention = self.factors.new_ones(len(left))
+        if logits:
+            attention, _ = functional.segment_softmax(torch.cat(logits), rows, len(offsets) - 1)
+        return PairTerms(rows, indices[left], indices[right], attention, interaction)
