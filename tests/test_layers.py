@@ -80,7 +80,7 @@ SKLEARN_SIDE = ESTIMATORS | {
     "_start",
     "_tasks",
 }
-SKLEARN_SIDE |= {"datasets/_fetch", "datasets/_sampling"}
+SKLEARN_SIDE |= {"_explain", "datasets/_fetch", "datasets/_sampling"}
 
 
 def imports(module):
