@@ -10,9 +10,10 @@ from skafm._batch import Rows
 from skafm._losses import squared_error
 from skafm._optim import SOLVERS
 from skafm._train import Examples, Objective, Plan, _step, predict, train
-from skafm.nn import AFM, FM
+from skafm.nn import AFM, FFM, FM, HOFM, NFM, DeepCross, WideDeep
 
 N, FEATURES = 30, 1000
+FIELDS = np.arange(FEATURES) % 3
 PENALTIES = {"linear.weight": 0.1, "factors": 0.1}
 
 
@@ -23,18 +24,22 @@ def examples(kind):
     return Examples(Rows.from_scipy(X, torch.device("cpu")), target, torch.ones(N, dtype=torch.float64))
 
 
+SIZES = {FM: (FEATURES, 3), AFM: (FEATURES, 3, 4), HOFM: (FEATURES, 3), NFM: (FEATURES, 3, (5,), 4)}
+SIZES |= {FFM: (FIELDS, 3), WideDeep: (FIELDS, 3, (5,)), DeepCross: (FIELDS, 3, (5,))}
+
+
 def trainee(make, solver):
-    sizes = (FEATURES, 3) if make is FM else (FEATURES, 3, 4)
-    module = make(*sizes, dropout=0.3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
-    return module, SOLVERS[solver](parameters, 0.1), Objective(squared_error, PENALTIES)
+    module = make(*SIZES[make], dropout=0.3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    parameters = {name: parameter.detach() for name, parameter in module.named_parameters() if parameter.requires_grad}
+    penalties = {name: penalty for name, penalty in PENALTIES.items() if name in parameters}
+    return module, SOLVERS[solver](parameters, 0.1), Objective(squared_error, penalties)
 
 
-both = pytest.mark.parametrize("make", [FM, AFM])
+every = pytest.mark.parametrize("make", SIZES)
 kinds = pytest.mark.parametrize("kind", ["one-hot", "ragged"])
 
 
-@both
+@every
 @kinds
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("memory", [2**30, 1])
@@ -78,8 +83,12 @@ class Waits(TorchDispatchMode):
 @kinds
 @pytest.mark.parametrize(
     ("make", "expected"),
-    [(FM, ["unique_consecutive"]), (AFM, ["unique_consecutive", "repeat_interleave", "unique_consecutive"])],
-    ids=["FM: number of features", "AFM: number of features, of pairs, of distinct pairs"],
+    [
+        (FM, ["unique_consecutive"]),
+        (HOFM, ["unique_consecutive"]),
+        (AFM, ["unique_consecutive", "repeat_interleave", "unique_consecutive"]),
+    ],
+    ids=["FM: number of features", "HOFM: the same", "AFM: number of features, of pairs, of distinct pairs"],
 )
 def test_host_waits_for_sizes_alone(make, kind, expected):
     data = examples(kind)

@@ -33,26 +33,15 @@ def fit_frozen(options, splits, key):
     return model
 
 
-def pairs_of(model, columns):
-    """Return attention and interaction score (P,) of the pairs of a one-hot row."""
-    V = model.factors_[columns].astype(float)
-    left, right = np.triu_indices(len(columns), 1)
-    interactions = V[left] * V[right]  # (P, k)
-    if not hasattr(model, "attention_coef_"):
-        return np.full(len(left), 1 / len(left)), len(left) * interactions.sum(1)
-    hidden = np.maximum(interactions @ model.attention_coef_.T + model.attention_intercept_, 0)
-    logits = hidden @ model.attention_projection_
-    attention = np.exp(logits - logits.max())
-    return attention / attention.sum(), interactions @ model.projection_
-
-
-def print_row(number, models, columns):
+def print_row(number, models, x):
     """Print what each model makes of a row."""
     for name, model in models.items():
-        attention, score = pairs_of(model, columns)
+        explanation = model.explain(x)
+        attention, score = explanation.attention, explanation.interaction
+        if name == "FM":  # its sum over the pairs, written as a mean
+            attention, score = attention / len(score), len(score) * score
         products = "  ".join(f"{a:4.2f}*{s:5.2f}" for a, s in zip(attention, score, strict=True))
-        raw = model.intercept_ + model.coef_[columns].sum() + attention @ score
-        print(f"{number}  {name:<5} {products}  {raw:5.2f}")
+        print(f"{number}  {name:<5} {products}  {explanation.sum()[0]:5.2f}")
 
 
 options = parse(__doc__)
@@ -68,4 +57,4 @@ gain = np.where((y > 0) & (raw["FM"] < 1) & (raw["FM+A"] < 1), raw["FM+A"] - raw
 print(*(f"{run['key']['method']}: validation RMSE {run['rmse']['validation']:.4f}" for run in runs), sep="\n")
 print("#  model", *(f"{i}-{j}".center(11) for i, j in combinations(NAMES[options.name], 2)), " raw")
 for number, row in enumerate(np.argsort(-gain)[:3], 1):
-    print_row(number, models, X.indices[X.indptr[row] : X.indptr[row + 1]])
+    print_row(number, models, X[[row]])
