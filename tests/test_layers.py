@@ -46,9 +46,15 @@ ALLOWED = {
     "datasets/_download": set(),
     "datasets/_libfm": set(),
     "datasets/_sampling": set(),
-    "inspection/__init__": {"inspection._explanation"},
+    "inspection/__init__": {
+        f"inspection._{name}" for name in ("explanation", "interaction", "loss_curve", "waterfall")
+    },
     "inspection/_explanation": {"inspection._optional"},
+    "inspection/_interaction": {"inspection._optional", "inspection._pipeline"},
+    "inspection/_loss_curve": {"inspection._optional"},
     "inspection/_optional": set(),
+    "inspection/_pipeline": set(),
+    "inspection/_waterfall": {"inspection._optional", "inspection._pipeline"},
     "nn/__init__": {
         "nn",
         *(f"nn.{name}" for name in ("afm", "deep_cross", "ffm", "fm", "hofm", "linear", "nfm", "wide_deep")),
@@ -80,7 +86,7 @@ SKLEARN_SIDE = ESTIMATORS | {
     "_start",
     "_tasks",
 }
-SKLEARN_SIDE |= {"_explain", "datasets/_fetch", "datasets/_sampling"}
+SKLEARN_SIDE |= {"_explain", "datasets/_fetch", "datasets/_sampling", "inspection/_loss_curve", "inspection/_pipeline"}
 
 
 def imports(module):
