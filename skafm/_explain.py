@@ -138,8 +138,8 @@ def _name_fields(fields, X, names):
     """Return the names of the fields, and the number of each column's field."""
     if isinstance(fields, str) and fields == "auto":
         numbers = infer_fields(X)
-        firsts = np.flatnonzero(np.diff(numbers, prepend=-1))
-        runs = np.split(names, firsts[1:])
+        seen = np.unique(X.indices)  # a column that no row has may stand in the run before its own
+        runs = [names[seen[numbers[seen] == number]] for number in range(numbers[-1] + 1)]
         return np.array([_common(run, number) for number, run in enumerate(runs)], dtype=object), numbers
     given = np.asarray(fields)
     if given.shape != (X.shape[1],):

@@ -238,6 +238,9 @@ def test_top_interactions_find_and_name_an_encoders_fields():
     top = model.top_interactions(encoder.transform(X), fields="auto", feature_names=names)
     assert top[["feature_i", "feature_j"]].to_numpy().tolist() == [["sky_colour", "size"]]
     assert top["support"].item() == 200
+    few = X[X["size"] != "l"]  # size_l is the first column of its field, and in no row
+    top = model.top_interactions(encoder.transform(few), fields="auto", feature_names=names)
+    assert top[["feature_i", "feature_j"]].to_numpy().tolist() == [["sky_colour", "size"]]
     unnamed = model.top_interactions(encoder.transform(X), fields="auto")
     assert unnamed["feature_i"].item() == "field 0"
 
