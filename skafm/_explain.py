@@ -152,6 +152,8 @@ def _name_fields(fields, X, names):
 
 def _common(names, number):
     """Return what the names of a field's columns have in common before an underscore, as an encoder writes them."""
+    if len(names) == 0:
+        return f"field {number}"
     first, last = min(names), max(names)
     if first == last:
         return first
@@ -169,7 +171,7 @@ def _sum_pairs(part, groups, n_groups, *, by_row):
     rows, left, right, attention, interaction = part
     i, j = groups[left], groups[right]
     keys = np.minimum(i, j).astype(np.int64) * n_groups + np.maximum(i, j)
-    contribution = (interaction.T * attention).T.astype(np.float64).reshape(len(keys), -1)  # (P, C)
+    contribution = (interaction.T * attention).T.astype(np.float64).reshape(len(keys), *interaction.shape[1:] or (1,))
     if by_row:
         pairs, inverse = np.unique(keys, return_inverse=True)
         cells, cell = np.unique(rows * len(pairs) + inverse, return_inverse=True)

@@ -245,6 +245,16 @@ def test_top_interactions_find_and_name_an_encoders_fields():
     assert unnamed["feature_i"].item() == "field 0"
 
 
+def test_rows_without_a_pair_have_no_interactions():
+    model = make("AFM").fit(np.eye(3), [1.0, 2.0, 3.0])
+    empty = sparse.csr_array((2, 3))
+    assert len(model.top_interactions(empty, fields="auto")) == 0
+    assert len(model.top_interactions(np.eye(3))) == 0
+    np.testing.assert_allclose(model.explain(empty).sum(), model.predict(empty))
+    assert model.explain(empty).to_frame()["term"].tolist() == ["intercept", "intercept"]
+    assert "<details" in model.explain(empty)._repr_html_()
+
+
 def test_top_interactions_take_what_the_pairs_take_not_the_columns():
     columns = 2_000_000  # whose square no memory holds
     X = sparse.csr_array((np.ones(6, np.float32), [0, 5, columns - 1, 0, 5, 7], [0, 3, 6]), shape=(2, columns))
