@@ -1,5 +1,7 @@
 """What made a prediction: its parts, and the pairs that matter over many."""
 
+import subprocess
+import sys
 from itertools import combinations
 
 import numpy as np
@@ -283,3 +285,33 @@ def test_html_shows_the_strongest_terms_and_escapes_names(ragged):
 def test_unfitted_model_does_not_explain(ragged):
     with pytest.raises(sklearn.exceptions.NotFittedError):
         make("FM").explain(ragged[0])
+
+
+LONG_ROW = """
+import sys
+import numpy as np
+import sklearn
+from scipy import sparse
+from skafm import AFMRegressor
+
+def peak():
+    status = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
+    return int(status["VmHWM"].split()[0]) / 1024
+
+def rows(n):
+    return sparse.csr_array((np.ones(n, np.float32), np.arange(n), [0, n]), shape=(1, 2000))
+
+model = AFMRegressor(64, attention_size=64, max_iter=1).fit(rows(20), [1.0])
+model.explain(rows(20)).top(3)
+before = peak()
+sklearn.set_config(working_memory=64)
+explanation = model.explain(rows(2000))
+assert len(explanation.rows) == 1999000
+print(peak() - before)
+"""
+
+
+def test_a_row_of_two_million_pairs_is_explained_in_chunks():
+    command = [sys.executable, "-W", "ignore", "-c", LONG_ROW]
+    more = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert more < 350  # MB; a number for each pair and factor would be 512
