@@ -1,11 +1,16 @@
 """A heat map of the interactions that matter over many rows."""
 
+import sys
+
 import numpy as np
 
 from skafm.inspection._optional import import_pyplot
 from skafm.inspection._pipeline import take_apart
 
-_LABELS = {"mean_abs_contribution": "mean |contribution|", "mean_attention": "mean attention"}
+_LABELS = {
+    "mean_abs_contribution": "mean |contribution|\n(raw score)",
+    "mean_attention": "mean attention\n(share of a row)",
+}
 _MOST_WRITTEN = 12  # rows of a heat map whose cells have room for their numbers
 
 
@@ -31,7 +36,7 @@ class InteractionDisplay:
         self.interactions = interactions
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, fields="auto", feature_names=None, n=50, ax=None):
+    def from_estimator(cls, estimator, X, *, fields="auto", feature_names=None, n=20, ax=None):
         """Draw the interactions of a fitted model over rows.
 
         Parameters
@@ -43,8 +48,8 @@ class InteractionDisplay:
             The field of each of the model's columns; "auto" finds them in the rows. None draws features.
         feature_names : array-like of shape (n_features,), default=None
             Of the model's columns. A pipeline knows its own.
-        n : int, default=50
-            How many interactions, the strongest, to draw.
+        n : int, default=20
+            How many fields or features, those in the strongest interactions, to draw, with all pairs of them.
         ax : Axes or sequence of Axes, default=None
             To draw on: one, or of a model with attention two.
 
@@ -53,7 +58,8 @@ class InteractionDisplay:
         display : InteractionDisplay
         """
         model, rows, names = take_apart(estimator, X, feature_names)
-        return cls(model.top_interactions(rows, n, fields=fields, feature_names=names)).plot(ax)
+        interactions = model.top_interactions(rows, sys.maxsize, fields=fields, feature_names=names)
+        return cls(_among_strongest(interactions, n)).plot(ax)
 
     @classmethod
     def from_predictions(cls, interactions, *, ax=None):
@@ -84,6 +90,8 @@ class InteractionDisplay:
         display : InteractionDisplay
         """
         pyplot = import_pyplot()
+        if not len(self.interactions):
+            raise ValueError("There are no interactions to draw: give rows that have two features or more.")
         columns = self._columns()
         names = _order(self.interactions)
         if ax is None:
@@ -99,15 +107,24 @@ class InteractionDisplay:
         return self
 
     def _columns(self):
-        """Return what is drawn: attention where it is not the same everywhere, as of a model without."""
-        attention = self.interactions["mean_attention"]
-        return list(_LABELS) if len(attention) and np.ptp(attention) > 0 else ["mean_abs_contribution"]
+        """Return what is drawn: attention where it is shared out, not 1 for each pair as of a model without."""
+        shared = (self.interactions["mean_attention"] < 1).any()
+        return list(_LABELS) if shared else ["mean_abs_contribution"]
 
 
 def _order(interactions):
     """Return the names that occur, those in the strongest interactions first."""
     names = interactions[["feature_i", "feature_j"]].to_numpy().ravel()
     return list(dict.fromkeys(names.tolist()))
+
+
+def _among_strongest(interactions, n):
+    """Return the interactions among n names, those in the strongest."""
+    if n < 2:  # noqa: PLR2004 a pair
+        raise ValueError(f"n must be at least 2, the names of a pair, got {n}.")
+    names = _order(interactions)[:n]
+    among = interactions[["feature_i", "feature_j"]].isin(names).all(axis=1)
+    return interactions[among].reset_index(drop=True)
 
 
 def _draw_map(axes, interactions, names, column):
@@ -121,8 +138,8 @@ def _draw_map(axes, interactions, names, column):
     image = axes.imshow(cells, cmap="cividis", vmin=0)
     axes.figure.colorbar(image, ax=axes, label=_LABELS[column], shrink=0.8)
     labels = [str(name) for name in names]
-    axes.set_xticks(range(cells.shape[1]), labels[: cells.shape[1]], rotation=90)
-    axes.set_yticks(range(len(cells)), labels[apart:])
+    axes.set_xticks(range(cells.shape[1]), labels[: cells.shape[1]], rotation=90, parse_math=False)
+    axes.set_yticks(range(len(cells)), labels[apart:], parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     if len(names) <= _MOST_WRITTEN:
         _write_numbers(axes, cells)

@@ -46,6 +46,8 @@ class LossCurveDisplay:
         """
         model = estimator[-1] if isinstance(estimator, Pipeline) else estimator
         check_is_fitted(model)
+        if not hasattr(model, "best_iter_"):
+            raise TypeError(f"{type(model).__name__} keeps no losses: expected a model of skafm, or a pipeline of one.")
         return cls(model.loss_curve_, model.validation_scores_, model.best_iter_).plot(ax)
 
     @classmethod

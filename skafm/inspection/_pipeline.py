@@ -7,10 +7,20 @@ def take_apart(estimator, X, feature_names):
     """Return the model, its rows and their names: of a pipeline that ends in one, what its other steps make of X."""
     if not isinstance(estimator, Pipeline):
         return check_explains(estimator), X, feature_names
-    before, model = estimator[:-1], check_explains(estimator[-1])
-    if feature_names is None and hasattr(before, "get_feature_names_out"):
-        feature_names = before.get_feature_names_out()
-    return model, before.transform(X), feature_names
+    model = check_explains(estimator[-1])
+    if len(estimator) == 1:
+        return model, X, feature_names
+    before = estimator[:-1]
+    rows = before.transform(X)
+    return model, rows, _names(before) if feature_names is None else feature_names
+
+
+def _names(before):
+    """Return what the steps call their columns, or None if one of them, such as a hasher, has no names for them."""
+    try:
+        return before.get_feature_names_out()
+    except AttributeError:
+        return None
 
 
 def check_explains(model):

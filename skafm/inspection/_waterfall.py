@@ -77,16 +77,14 @@ class WaterfallDisplay:
         -------
         display : WaterfallDisplay
         """
+        if n < 0:
+            raise ValueError(f"n must be 0 or more terms, got {n}.")
         explanation = explanation[row]
-        frame, intercept = explanation.to_frame(), explanation.intercept
-        if explanation.outputs is not None:
-            outputs = list(explanation.outputs)
-            if output not in outputs:
-                raise ValueError(f"output must be one of {outputs}, got {output!r}.")
-            frame, intercept = frame[frame["output"] == output], intercept[outputs.index(output)]
+        frame, intercept = _of_output(explanation, output)
         terms = frame[frame["term"] != "intercept"]
         terms = terms.iloc[np.argsort(-terms["contribution"].abs(), kind="stable")]
-        labels = [_label(term) for term in terms.head(n).itertuples()]
+        attentive = bool((explanation.attention != 1).any())
+        labels = [_label(term, attentive) for term in terms.head(n).itertuples()]
         contributions = terms["contribution"].to_numpy()
         if len(terms) > n:
             labels.append(f"{len(terms) - n} other terms")
@@ -120,18 +118,31 @@ class WaterfallDisplay:
         for place, value in ((0, ends[0]), (len(labels) - 1, ends[-1])):
             ax.plot(value, place, "k|", markersize=14, markeredgewidth=2)
             ax.annotate(f"{value:.4g}", (value, place), (8, 0), textcoords="offset points", va="center", weight="bold")
-        ax.set_yticks(range(len(labels)), labels)
+        ax.set_yticks(range(len(labels)), labels, parse_math=False)
         ax.invert_yaxis()
         ax.use_sticky_edges = False
-        ax.margins(x=0.15)
+        ax.margins(x=0.2)  # room for the numbers beside the bars
         ax.spines[["top", "right"]].set_visible(False)
         ax.set_xlabel("raw score")
         return self
 
 
-def _label(term):
+def _of_output(explanation, output):
+    """Return the table and the intercept of an output, or of the only one."""
+    frame, intercept = explanation.to_frame(), explanation.intercept
+    if explanation.outputs is None:
+        if output is not None:
+            raise ValueError(f"output is for a model of several, but this has one: leave it out, got {output!r}.")
+        return frame, intercept
+    outputs = explanation.outputs.tolist()
+    if output not in outputs:
+        raise ValueError(f"output must be one of {outputs}, got {output!r}: say which to draw.")
+    return frame[frame["output"] == output], intercept[outputs.index(output)]
+
+
+def _label(term, attentive):
     """Return the features of a term, and its attention if the model has any."""
     if term.term == "linear":
         return str(term.feature_i)
-    attention = "" if term.attention == 1 else f"  (attention {term.attention:.2f})"
+    attention = f"  (attention {term.attention:.2f})" if attentive else ""
     return f"{term.feature_i} × {term.feature_j}{attention}"  # noqa: RUF001 a times sign

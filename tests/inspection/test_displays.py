@@ -1,5 +1,6 @@
 """The pictures show what the model says, and all of it."""
 
+import subprocess
 import sys
 
 import matplotlib as mpl
@@ -8,10 +9,11 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
-from skafm import AFMClassifier, AFMRegressor, FMRegressor, NFMRegressor
+from skafm import AFMClassifier, AFMRegressor, FFMRegressor, FMClassifier, FMRegressor, NFMRegressor
 from skafm.inspection import InteractionDisplay, LossCurveDisplay, WaterfallDisplay
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -95,6 +97,22 @@ def test_waterfall_of_one_of_several_classes(table):
         WaterfallDisplay.from_estimator(pipeline, X[:1])
 
 
+def test_waterfall_of_the_only_output_takes_no_output(table):
+    X, _ = table
+    pipeline = fit(FMClassifier(**QUICK), (X, X["day"]))
+    with pytest.raises(ValueError, match="this has one: leave it out, got 'a'"):
+        WaterfallDisplay.from_estimator(pipeline, X[:1], output="a")
+
+
+def test_waterfall_of_a_row_of_an_explanation(table):
+    pipeline, X = fit(FFMRegressor(**QUICK), table), table[0]
+    display = WaterfallDisplay.from_predictions(pipeline[-1].explain(pipeline[0].transform(X)), row=5, n=0)
+    assert display.labels == ["6 other terms"]
+    assert display.intercept + display.contributions.sum() == pytest.approx(pipeline.predict(X)[5])
+    with pytest.raises(ValueError, match="n must be 0 or more terms, got -1"):
+        WaterfallDisplay.from_estimator(pipeline, X[:1], n=-1)
+
+
 def test_waterfall_of_several_rows_is_refused(table):
     with pytest.raises(ValueError, match="one row, but X has 2"):
         WaterfallDisplay.from_estimator(fit(FMRegressor(**QUICK), table), table[0][:2])
@@ -120,10 +138,62 @@ def test_map_shows_the_top_interactions_of_fields(Estimator, n_maps, table):
     assert_nothing_is_cut_off(display.figure_)
 
 
+def test_map_of_features_has_all_pairs_of_the_strongest(table):
+    pipeline = fit(AFMRegressor(**QUICK), table)
+    display = InteractionDisplay.from_estimator(pipeline, table[0], fields=None, n=5)
+    names = pipeline[0].get_feature_names_out()
+    top = pipeline[-1].top_interactions(pipeline[0].transform(table[0]), n=100, feature_names=names)
+    strongest = list(dict.fromkeys(top[["feature_i", "feature_j"]].to_numpy().ravel()))[:5]
+    expected = top[top["feature_i"].isin(strongest) & top["feature_j"].isin(strongest)]
+    assert 2 < len(expected) < len(top)
+    pd.testing.assert_frame_equal(display.interactions, expected.reset_index(drop=True))
+    with pytest.raises(ValueError, match="n must be at least 2"):
+        InteractionDisplay.from_estimator(pipeline, table[0], n=1)
+
+
 def test_map_of_features_keeps_long_names(table):
-    display = InteractionDisplay.from_estimator(fit(AFMRegressor(**QUICK), table), table[0], fields=None, n=10)
-    assert len(display.interactions) == 10
+    display = InteractionDisplay.from_estimator(fit(AFMRegressor(**QUICK), table), table[0], fields=None)
+    shown = {label.get_text() for label in display.axes_[0].get_yticklabels() + display.axes_[0].get_xticklabels()}
+    assert shown == set(display.interactions[["feature_i", "feature_j"]].to_numpy().ravel())
     assert_nothing_is_cut_off(display.figure_)
+
+
+def test_map_of_a_table_at_hand():
+    top = pd.DataFrame({"feature_i": ["a", "a"], "feature_j": ["b", "c"], "mean_abs_contribution": [2.0, 1.0]})
+    display = InteractionDisplay.from_predictions(top.assign(mean_attention=[0.5, 0.25]))
+    cells = [axes.images[0].get_array().filled(np.nan).tolist() for axes in display.axes_]
+    assert cells[0][0][0] == 2
+    assert cells[1][0][0] == 0.5
+    with pytest.raises(ValueError, match="no interactions to draw"):
+        InteractionDisplay.from_predictions(top.assign(mean_attention=1.0)[:0])
+
+
+def test_map_has_no_attention_of_a_model_without(table):
+    pipeline = fit(FMRegressor(**QUICK), table)
+    fields = np.array(["a", "b"])[np.arange(pipeline[-1].n_features_in_) % 2]  # of which a row has several pairs
+    display = InteractionDisplay.from_estimator(pipeline, table[0], fields=fields)
+    assert np.ptp(display.interactions["mean_attention"]) > 0
+    assert len(display.axes_) == 1
+
+
+@pytest.mark.parametrize("step", [None, "passthrough", FunctionTransformer()], ids=["none", "passthrough", "nameless"])
+def test_steps_without_names_leave_the_names_to_the_model(step):
+    X = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
+    pipeline = make_pipeline(*([] if step is None else [step]), FMRegressor(**QUICK)).fit(X, X[:, 0])
+    names = WaterfallDisplay.from_estimator(pipeline, X[3:]).labels
+    assert set(names) == {"x0", "x1", "x2", "x0 × x1", "x0 × x2", "x1 × x2"}  # noqa: RUF001
+    assert len(InteractionDisplay.from_estimator(pipeline, X, fields=None).interactions) == 3
+
+
+def test_names_are_shown_as_they_are():
+    X, names = np.array([[1.0, 1.0], [1.0, 0.0]]), ["over $5", r"$\bad{ $7"]
+    model = FMRegressor(**QUICK).fit(X, [1.0, 0.0])
+    pictures = (
+        WaterfallDisplay.from_estimator(model, X[:1], feature_names=names),
+        InteractionDisplay.from_estimator(model, X, fields=None, feature_names=names),
+    )
+    for display in pictures:
+        assert_nothing_is_cut_off(display.figure_)
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
@@ -161,9 +231,14 @@ def test_a_display_can_be_drawn_again():
 
 def test_without_matplotlib_the_error_says_what_to_install(table, monkeypatch):
     pipeline = fit(AFMRegressor(**QUICK), table)
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match="needs matplotlib: pip install matplotlib"):
-        LossCurveDisplay.from_estimator(pipeline)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for draw in (
+        lambda: LossCurveDisplay.from_estimator(pipeline),
+        lambda: WaterfallDisplay.from_estimator(pipeline, table[0][:1]),
+        lambda: InteractionDisplay.from_estimator(pipeline, table[0]),
+    ):
+        with pytest.raises(ImportError, match="needs matplotlib: pip install matplotlib"):
+            draw()
 
 
 def test_without_pandas_the_error_says_what_to_install(table, monkeypatch):
@@ -177,5 +252,17 @@ def test_without_pandas_the_error_says_what_to_install(table, monkeypatch):
 def test_models_that_do_not_explain_and_unfitted_ones_are_refused(table):
     with pytest.raises(TypeError, match="NFMRegressor has no explain: expected an FM, AFM or FFM"):
         InteractionDisplay.from_estimator(fit(NFMRegressor(**QUICK), table), table[0])
-    with pytest.raises(NotFittedError):
-        LossCurveDisplay.from_estimator(FMRegressor())
+    with pytest.raises(TypeError, match="LinearRegression keeps no losses: expected a model of skafm"):
+        LossCurveDisplay.from_estimator(LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0]))
+    for draw in (
+        lambda: LossCurveDisplay.from_estimator(FMRegressor()),
+        lambda: WaterfallDisplay.from_estimator(FMRegressor(), [[1.0]]),
+        lambda: InteractionDisplay.from_estimator(FMRegressor(), [[1.0]]),
+    ):
+        with pytest.raises(NotFittedError):
+            draw()
+
+
+def test_pictures_import_nothing_until_drawn():
+    code = "import sys, skafm.inspection; assert not {'torch', 'matplotlib'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
