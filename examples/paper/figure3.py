@@ -19,9 +19,9 @@ runs = record.run_all(
 )
 
 figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
-axes.plot(lambdas, [run["rmse"]["validation"] for run in runs[1:]], "o-", label="AFM")
+axes.plot([run["rmse"]["validation"] for run in runs[1:]], "o-", label="AFM")
 axes.axhline(runs[0]["rmse"]["validation"], color="grey", linestyle="--", label="FM")
 axes.set(xlabel="lambda", ylabel="validation RMSE", title=f"{options.name}, k = {options.factors}")
-axes.set_xscale("symlog", base=2, linthresh=0.5)
+axes.set_xticks(range(len(lambdas)), [f"{each:g}" for each in lambdas])
 axes.legend()
 figure.savefig(record.path.with_suffix(".png"), dpi=150)
