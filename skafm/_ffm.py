@@ -189,7 +189,7 @@ class FFMClassifier(Classification, _FFM):
     >>> from sklearn.preprocessing import OneHotEncoder
     >>> from skafm import FFMClassifier
     >>> X, y = [["a", "c"], ["a", "d"], ["b", "c"], ["b", "d"]] * 25, ["no", "yes", "yes", "no"] * 25
-    >>> model = make_pipeline(OneHotEncoder(), FFMClassifier(random_state=0)).fit(X, y)
+    >>> model = make_pipeline(OneHotEncoder(), FFMClassifier(learning_rate=0.1, random_state=0)).fit(X, y)
     >>> model.predict(X[:4])
     array(['no', 'yes', 'yes', 'no'], dtype='<U3')
     """

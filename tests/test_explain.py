@@ -301,7 +301,7 @@ def peak():
 def rows(n):
     return sparse.csr_array((np.ones(n, np.float32), np.arange(n), [0, n]), shape=(1, 2000))
 
-model = AFMRegressor(64, attention_size=64, max_iter=1).fit(rows(20), [1.0])
+model = AFMRegressor(256, attention_size=8, max_iter=1).fit(rows(20), [1.0])
 model.explain(rows(20)).top(3)
 before = peak()
 sklearn.set_config(working_memory=64)
@@ -314,4 +314,4 @@ print(peak() - before)
 def test_a_row_of_two_million_pairs_is_explained_in_chunks():
     command = [sys.executable, "-W", "ignore", "-c", LONG_ROW]
     more = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    assert more < 350  # MB; a number for each pair and factor would be 512
+    assert more < 900  # MB, most of it the result; a number for each pair and factor alone would be 2,048

@@ -22,13 +22,12 @@ both = pytest.mark.parametrize("Estimator", [FMRegressor, AFMRegressor])
 
 
 def every_estimator():
-    """Yield each with its default parameters, but small hidden layers: the checks fit it hundreds of times."""
+    """Yield each with its default parameters, but small and short hidden ones: the checks fit it hundreds of times."""
     for name in skafm.__all__:
         Estimator = getattr(skafm, name)
-        small = {"hidden_layer_sizes": (16, 8)} if "hidden_layer_sizes" in Estimator().get_params() else {}
-        yield Estimator(**small)
-        if name.startswith("NFM"):
-            yield Estimator(**small, pooling="attention")
+        deep = "hidden_layer_sizes" in Estimator().get_params()
+        yield Estimator(**{"hidden_layer_sizes": (16, 8), "max_iter": 40} if deep else {})
+    yield skafm.NFMRegressor(pooling="attention", hidden_layer_sizes=(16, 8), max_iter=40)
 
 
 @parametrize_with_checks(list(every_estimator()))
