@@ -22,13 +22,16 @@ NAMES = {
     "mltags": ["user", "movie", "tag"],
 }
 
+LEARNING_RATE = {"frappe": 0.05, "mltags": 0.01}  # of the attention network alone
+
 
 def fit_frozen(options, splits, key):
     """Fit the FM, or attention on its frozen embeddings, which is kept in a file."""
     if key["method"] == "FM":
         return pretrained(options, splits, 0)
     frozen = {"init": FrozenEstimator(pretrained(options, splits, 0)), "freeze_init": True}
-    model = fit_method(options, splits, {"method": "AFM", **frozen})
+    free = {"dropout": 0.0, "l2_attention": 0.0, "learning_rate": LEARNING_RATE[options.name]}
+    model = fit_method(options, splits, {"method": "AFM", **frozen, **free})
     joblib.dump(model, path)
     return model
 
