@@ -276,9 +276,13 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
 
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=self.factors_.dtype, reset=False)
-        module = self._rebuild(None if np.ndim(self.intercept_) == 0 else len(self.intercept_), device="meta")
-        device = _engine.find_device(self.device)
-        return _engine.raw_score(module, parameters_of(self, self._attributes), X, device, working_memory())
+        module, parameters = self._at_hand()
+        return _engine.raw_score(module, parameters, X, _engine.find_device(self.device), working_memory())
+
+    def _at_hand(self):
+        """Return a module of the fitted sizes, without data, and the parameters to fill it with."""
+        n_outputs = None if np.ndim(self.intercept_) == 0 else len(self.intercept_)
+        return self._rebuild(n_outputs, device="meta"), parameters_of(self, self._attributes)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skafm._base import FactorizationMachine, parameters_of, working_memory
+from skafm._base import FactorizationMachine, working_memory
 from skafm._fields import infer_fields
 from skafm.inspection._explanation import Explanation
 from skafm.inspection._optional import import_pandas
@@ -115,9 +115,8 @@ class PairExplained(FactorizationMachine):
         """Yield rows, features, attention and interaction of the pairs of a part of the rows after another."""
         from skafm import _engine
 
-        module = self._rebuild(None if np.ndim(self.intercept_) == 0 else len(self.intercept_), device="meta")
-        device = _engine.find_device(self.device)
-        return _engine.pairs_of(module, parameters_of(self, self._attributes), X, device, working_memory())
+        module, parameters = self._at_hand()
+        return _engine.pairs_of(module, parameters, X, _engine.find_device(self.device), working_memory())
 
     def _linear_of(self, X):
         """Return ``w_i x_i`` of each entry, (n_entries,) or (n_entries, n_outputs)."""

@@ -50,6 +50,33 @@ def linear(
     return result
 
 
+def power_sum(
+    table: Tensor,
+    power: int,
+    indices: Tensor,
+    values: Tensor | None,
+    offsets: Tensor,
+    columns: Columns | None = None,
+) -> Tensor:
+    """Return ``sum_i (table_i x_i)^power`` of each row, elementwise.
+
+    Parameters
+    ----------
+    table : Tensor of shape (n_features, k)
+    power : int
+    indices, values, offsets, columns : Tensor
+        As for :func:`linear`.
+
+    Returns
+    -------
+    Tensor of shape (B, k)
+    """
+    x = None if values is None else values.pow(power)
+    if columns is not None and columns[1] is not None:
+        columns = columns[0], columns[1].pow(power), columns[2]
+    return linear(table.pow(power), indices, x, offsets, columns)
+
+
 def bi_interaction(
     factors: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None = None
 ) -> Tensor:

@@ -79,11 +79,8 @@ class FFM(PairModel):
         sums = sums.view(-1, *[self.n_fields] * 2, self.factors.shape[2])  # (B, F, F, k)
         both = (sums * sums.transpose(1, 2)).sum((1, 2))  # (B, k)
         features = torch.arange(len(table), device=table.device)
-        own = self.factors[features, self.fields].square()  # (n_features, k)
-        squared = None if values is None else values.square()
-        if columns is not None and columns[1] is not None:
-            columns = columns[0], columns[1].square(), columns[2]
-        twice = both - entries.linear(own, indices, squared, offsets, columns)  # (B, k)
+        own = self.factors[features, self.fields]  # (n_features, k)
+        twice = both - entries.power_sum(own, 2, indices, values, offsets, columns)  # (B, k)
         return twice / 2
 
     def pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, None]:

@@ -80,12 +80,8 @@ class HOFM(Model):
         """Return ``sum_i (v_i x_i)^t`` for each power t and the orders that need it: (B, orders, k) each."""
         sums = []
         for t in range(1, self.factors.shape[1] + 2):
-            table = self.factors[:, max(t, 2) - 2 :].pow(t)  # (n_features, orders, k)
-            x = None if values is None else values.pow(t)
-            turned = columns
-            if columns is not None and columns[1] is not None:
-                turned = columns[0], columns[1].pow(t), columns[2]
-            total = entries.linear(table.flatten(1), indices, x, offsets, turned)
+            table = self.factors[:, max(t, 2) - 2 :]  # (n_features, orders, k)
+            total = entries.power_sum(table.flatten(1), t, indices, values, offsets, columns)
             sums.append(total.view(-1, *table.shape[1:]))
         return sums
 
