@@ -6,14 +6,18 @@ from sklearn.utils._param_validation import Interval
 
 from skafm._base import PARAMETERS, store
 from skafm._docs import documented
+from skafm._explain import PairExplained
 from skafm._start import RandomStart
 from skafm._tasks import CLASS_WEIGHT, CLIP, Classification, Regression
 
 _ORDER = {"order": [Interval(Integral, 2, None, closed="left")]}
 
 
-class _HOFM(RandomStart):
-    """What the higher-order factorization machine is, whatever the task."""
+class _HOFM(PairExplained, RandomStart):
+    """What the higher-order factorization machine is, whatever the task.
+
+    ``explain`` shares what a set of three or more features adds among its pairs, equally.
+    """
 
     _attributes = {
         "linear.intercept": "intercept_",

@@ -17,7 +17,7 @@ import skafm
 from skafm.inspection import Explanation
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-NAMES = ["FM", "AFM", "FFM"]
+NAMES = ["FM", "AFM", "FFM", "HOFM"]
 every = pytest.mark.parametrize("name", NAMES)
 QUICK = {"n_factors": 3, "random_state": 0, "max_iter": 20, "learning_rate": 0.2}
 
@@ -101,6 +101,23 @@ def test_terms_of_a_row_equal_the_loops(ragged):
             np.testing.assert_allclose(pairs["interaction"], [model.projection_ @ vector for vector in vectors])
         else:
             assert pairs.empty
+
+
+def test_hofm_shares_larger_sets_among_their_pairs(ragged):
+    X, y = ragged
+    model = make("HOFM", order=4).fit(X, y)
+    row = X[np.count_nonzero(X, axis=1).argmax()]
+    z = {i: model.factors_[i] * x for i, x in reference.entries(row)}  # (order - 1, k)
+    expected = dict.fromkeys(combinations(z, 2), 0.0)
+    for m in (2, 3, 4):
+        for features in combinations(z, m):
+            added = np.prod([z[i][m - 2] for i in features], axis=0).sum()
+            pairs = list(combinations(features, 2))
+            for pair in pairs:
+                expected[pair] += added / len(pairs)
+    explanation = model.explain(row[None])
+    assert list(zip(explanation.left, explanation.right, strict=True)) == list(expected)
+    np.testing.assert_allclose(explanation.interaction, list(expected.values()), rtol=1e-9, atol=1e-12)
 
 
 def test_fm_has_an_attention_of_one(ragged):
@@ -266,7 +283,7 @@ def test_top_interactions_take_what_the_pairs_take_not_the_columns():
     assert top["support"].max() == 2
 
 
-@pytest.mark.parametrize("name", ["HOFM", "NFM", "WideDeep", "DeepCross"])
+@pytest.mark.parametrize("name", ["NFM", "WideDeep", "DeepCross"])
 def test_models_that_are_no_sum_over_pairs_do_not_explain(name):
     assert not hasattr(getattr(skafm, f"{name}Regressor"), "explain")
 
@@ -279,7 +296,22 @@ def test_html_shows_the_strongest_terms_and_escapes_names(ragged):
     assert "55 more rows" in html
     assert "&lt;b&gt;" in html
     assert "<b>" not in html
-    assert "background:#0072b2" in html
+    assert 'class="more" style="width:100%"' in html
+
+
+def test_html_is_left_out_where_scikit_learn_shows_text(ragged):
+    X, y = ragged
+    explanation = make("AFM").fit(X, y).explain(X)
+    with sklearn.config_context(display="text"):
+        assert explanation._repr_html_() is None
+
+
+def test_html_tells_outputs_apart(ragged):
+    X, y = ragged
+    labels = np.array(["low", "mid", "high"])[np.digitize(y, [0, 1])]
+    html = make("AFM", "Classifier").fit(X, labels).explain(X[-1:])._repr_html_()
+    assert '<th class="term">output</th>' in html
+    assert '<td class="term">high</td>' in html
 
 
 def test_unfitted_model_does_not_explain(ragged):

@@ -23,7 +23,7 @@ ALLOWED = {
     "_deep_cross": ESTIMATOR | {"_fields", "_hidden"},
     "_ffm": ESTIMATOR | {"_explain", "_fields"},
     "_fm": ESTIMATOR | {"_explain"},
-    "_hofm": ESTIMATOR,
+    "_hofm": ESTIMATOR | {"_explain"},
     "_nfm": ESTIMATOR | {"_hidden"},
     "_wide_deep": ESTIMATOR | {"_fields", "_hidden"},
     "_docs": set(),
@@ -49,7 +49,8 @@ ALLOWED = {
     "inspection/__init__": {
         f"inspection._{name}" for name in ("explanation", "interaction", "loss_curve", "waterfall")
     },
-    "inspection/_explanation": {"inspection._optional"},
+    "inspection/_explanation": {"inspection._html", "inspection._optional"},
+    "inspection/_html": set(),
     "inspection/_interaction": {"inspection._optional", "inspection._pipeline"},
     "inspection/_loss_curve": {"inspection._optional"},
     "inspection/_optional": set(),
@@ -68,7 +69,7 @@ ALLOWED = {
     "nn/terms": {"nn", "nn.model"},
     "nn/fm": PAIRED,
     "nn/afm": PAIRED | {"nn.pairs"},
-    "nn/hofm": MODEL | {"nn.layers"},
+    "nn/hofm": PAIRED | {"nn.layers"},
     "nn/ffm": PAIRED | {"nn.layers"},
     "nn/wide_deep": MODEL | {"nn.layers"},
     "nn/deep_cross": MODEL | {"nn.layers"},
@@ -86,7 +87,8 @@ SKLEARN_SIDE = ESTIMATORS | {
     "_start",
     "_tasks",
 }
-SKLEARN_SIDE |= {"_explain", "datasets/_fetch", "datasets/_sampling", "inspection/_loss_curve", "inspection/_pipeline"}
+SKLEARN_SIDE |= {"_explain", "datasets/_fetch", "datasets/_sampling"}
+SKLEARN_SIDE |= {f"inspection/_{name}" for name in ("explanation", "loss_curve", "pipeline")}
 
 
 def imports(module):

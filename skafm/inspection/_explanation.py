@@ -1,9 +1,9 @@
 """What made a prediction: its additive parts, as arrays and as a table."""
 
-from html import escape
-
 import numpy as np
+from sklearn import get_config
 
+from skafm.inspection._html import draw_explanation
 from skafm.inspection._optional import import_pandas
 
 
@@ -193,34 +193,6 @@ class Explanation:
         groups = named.groupby(keys, sort=False, dropna=False)
         return groups[["attention", "contribution"]].sum(min_count=1).reset_index()
 
-    def _repr_html_(self, n_rows=5, n_terms=8):
-        """Return a picture of the first rows: their strongest terms, with bars."""
-        tables = [_html_of_row(row, self[row], n_terms) for row in range(min(n_rows, self.n_rows))]
-        rest = f"<p>and {self.n_rows - n_rows} more rows</p>" if self.n_rows > n_rows else ""
-        return f"<div>{''.join(tables)}{rest}</div>"
-
-
-def _html_of_row(number, explanation, n_terms):
-    """Return a table of one row's strongest terms."""
-    top = explanation.top(n_terms)
-    widest = top["contribution"].abs().max() if len(top) else 1.0
-    lines = [_html_of_term(term, 100 * abs(term.contribution) / widest if widest else 0) for term in top.itertuples()]
-    raw = ", ".join(f"{value:.4g}" for value in np.ravel(explanation.sum()))
-    intercept = ", ".join(f"{value:.4g}" for value in np.ravel(explanation.intercept))
-    head = f"row {number}: {raw}, of which intercept {intercept}"
-    return f"<details open><summary>{head}</summary><table>{''.join(lines)}</table></details>"
-
-
-def _html_of_term(term, width):
-    """Return a line: features, attention, contribution and a bar, blue for more and orange for less."""
-    features = escape(str(term.feature_i))
-    if term.term == "interaction":
-        features += f" &times; {escape(str(term.feature_j))}"
-    output = f"<td>{escape(str(term.output))}</td>" if hasattr(term, "output") else ""
-    attention = "" if np.isnan(term.attention) else f"{term.attention:.2f}"
-    colour = "#0072b2" if term.contribution > 0 else "#d55e00"
-    bar = f'<div style="width:{width:.0f}%;min-width:1px;height:0.8em;background:{colour}"></div>'
-    return (
-        f'<tr>{output}<td style="text-align:left">{features}</td><td>{attention}</td>'
-        f'<td>{term.contribution:+.4g}</td><td style="min-width:10em">{bar}</td></tr>'
-    )
+    def _repr_html_(self):
+        """Return the first rows' strongest terms with bars, unless scikit-learn is set to ``display="text"``."""
+        return draw_explanation(self) if get_config()["display"] == "diagram" else None

@@ -1,16 +1,19 @@
 """Higher-order factorization machine (Blondel et al., 2016)."""
 
+from math import comb
+
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from skafm.nn import entries, functional
 from skafm.nn.entries import Columns
 from skafm.nn.layers import Source
 from skafm.nn.linear import SparseLinear
-from skafm.nn.model import Model
+from skafm.nn.terms import PairModel
 
 
-class HOFM(Model):
+class HOFM(PairModel):
     """Higher-order factorization machine on ragged rows, with embeddings of its own for each order m.
 
     ``raw(x) = w0 + sum_i w_i x_i + sum_{m=2}^order sum_{i_1 < ... < i_m} sum_f v^m_{i_1 f} x_{i_1} ... v^m_{i_m f}
@@ -84,6 +87,43 @@ class HOFM(Model):
             total = entries.power_sum(table.flatten(1), t, indices, values, offsets, columns)
             sums.append(total.view(-1, *table.shape[1:]))
         return sums
+
+    def pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, None]:
+        """Return what pairs of features (c,) whose x_i x_j is ``product`` (c,) add by themselves: (c,) or (c, C)."""
+        factors = self.factors[:, 0]  # (n_features, k)
+        return self._weigh(factors[left] * factors[right] * product.unsqueeze(1), 2), None
+
+    def entry_scores(
+        self, batch: tuple[Tensor, Tensor | None, Tensor], left: Tensor, right: Tensor, rows: Tensor
+    ) -> tuple[Tensor, None]:
+        """Return the scores of pairs of entries: their own, and equal shares in those of larger sets.
+
+        A set of m features has ``m (m - 1) / 2`` pairs. The sets of a pair differ in the m - 2 others of its row, whose
+        products ``anova`` sums: the row's sums of powers without the pair's are their sums of powers.
+        """
+        indices, values, offsets = batch
+        scores, _ = super().entry_scores(batch, left, right, rows)
+        if len(left) == 0:
+            return scores, None
+        first, bounds = rows[0], offsets[rows[0] : rows[-1] + 2]
+        part = slice(int(bounds[0]), int(bounds[-1]))
+        own = indices[part], None if values is None else values[part], bounds - bounds[0], None
+        for m in range(3, self.factors.shape[1] + 2):
+            table = self.factors[:, m - 2]  # (n_features, k)
+            z_i, z_j = (
+                table[indices[entry].long()] * (1 if values is None else values[entry].unsqueeze(1))
+                for entry in (left, right)
+            )  # (c, k)
+            sums = [entries.power_sum(table, t, *own)[rows - first] - z_i**t - z_j**t for t in range(1, m - 1)]
+            scores = scores + self._weigh(z_i * z_j * functional.anova(sums), m) / comb(m, 2)
+        return scores, None
+
+    def _weigh(self, interactions: Tensor, m: int) -> Tensor:
+        """Return the scores, (c,) or (c, C), of interactions (c, k) of order m."""
+        if self.projection is None:
+            return interactions.sum(1)
+        k = interactions.shape[1]
+        return linear(interactions, self.projection[:, (m - 2) * k : (m - 1) * k])
 
     def memory(self, lengths: Tensor) -> Tensor:
         """Return the bytes (B,) that a row of so many entries takes while it is worked, above the model's own."""

@@ -42,6 +42,25 @@ class PairModel(Model, ABC):
             ``x_i x_j``.
         """
 
+    def entry_scores(
+        self,
+        batch: tuple[Tensor, Tensor | None, Tensor],
+        left: Tensor,
+        right: Tensor,
+        rows: Tensor,  # noqa: ARG002 HOFM's
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the scores of pairs of entries: those of their features, where the rest of the row has no say.
+
+        Parameters
+        ----------
+        batch : indices, values and offsets
+        left, right, rows : Tensor of shape (c,)
+            The two entries' numbers, and their row, ascending.
+        """
+        indices, values, _ = batch
+        product = self.factors.new_ones(len(left)) if values is None else values[left] * values[right]
+        return self.pair_scores(indices[left].long(), indices[right].long(), product)
+
     @torch.no_grad()
     def pair_terms(
         self, indices: Tensor, values: Tensor | None, offsets: Tensor, *, chunk_elements: int = 2**22
@@ -62,9 +81,8 @@ class PairModel(Model, ABC):
         left, right, rows = functional.pairs(offsets, len(indices))
         size = max(chunk_elements // self.factors[0].numel(), 1)
         interactions, logits = [], []
-        for i, j in zip(torch.split(left, size), torch.split(right, size), strict=True):
-            product = self.factors.new_ones(len(i)) if values is None else values[i] * values[j]
-            interaction, logit = self.pair_scores(indices[i].long(), indices[j].long(), product)
+        for i, j, row in zip(*(torch.split(each, size) for each in (left, right, rows)), strict=True):
+            interaction, logit = self.entry_scores((indices, values, offsets), i, j, row)
             interactions.append(interaction)
             logits += [] if logit is None else [logit]
         interaction = torch.cat(interactions)
