@@ -29,7 +29,7 @@ PARAMETERS = {
     "max_iter": [Interval(Integral, 1, None, closed="left")],
     "tol": [Interval(Real, 0, None, closed="left")],
     "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-    "early_stopping": ["boolean"],
+    "early_stopping": ["boolean", StrOptions({"auto"})],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "scoring": [StrOptions({"loss"} | set(get_scorer_names())), callable],
     "warm_start": ["boolean"],
@@ -39,6 +39,9 @@ PARAMETERS = {
     "device": "no_validation",
 }
 """Constructor parameters that all estimators have, and what they may be; torch judges the device."""
+
+_FEW_ROWS = 1000
+"""Of so many, ``early_stopping="auto"`` has none to spare."""
 
 
 class Data(NamedTuple):
@@ -148,7 +151,7 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         train = self._check(X, y, sample_weight, reset=reset, learn=True)
         if given:
             return train, self._check(*validation, reset=False, learn=False)
-        if not self.early_stopping:
+        if not self.early_stopping or (self.early_stopping == "auto" and len(train.y) <= _FEW_ROWS):
             return train, None
         size = {"test_size": self.validation_fraction, "random_state": check_random_state(self.random_state)}
         parts = train_test_split(*train, stratify=self._strata(train.y), **size)

@@ -39,9 +39,9 @@ tol : float, default=1e-3
     mean has a loss of 1, whatever the units of y.
 n_iter_no_change : int, default=5
     See ``tol``.
-early_stopping : bool, default=False
+early_stopping : bool or "auto", default="auto"
     Whether to hold rows back, stop when they are no longer predicted better, and keep the parameters of the epoch
-    that predicted them best.
+    that predicted them best. "auto" does with more than 1,000 rows, or if ``fit`` is given ``X_val``.
 validation_fraction : float, default=0.1
     Share of the rows to hold back, unless ``fit`` is given ``X_val``; between 0 and 1. A classifier's are stratified
     by class.

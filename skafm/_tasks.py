@@ -252,7 +252,10 @@ class Classification(ClassifierMixin):
         return self.classes_[y]
 
     def _strata(self, y):
-        return y
+        """Return the classes, the largest in the place of those of one row, which cannot be on both sides."""
+        sizes = np.bincount(y)
+        strata = np.where(sizes[y] > 1, y, sizes.argmax())
+        return strata if np.count_nonzero(sizes > 1) <= self.validation_fraction * len(y) else None
 
     def _n_outputs(self, y):  # noqa: ARG002 the classes are known
         return None if len(self.classes_) == _BINARY else len(self.classes_)

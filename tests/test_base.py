@@ -284,7 +284,7 @@ def test_verbose_prints_a_line_an_epoch(Estimator, ragged, capsys):
         ("tol", -1.0),
         ("n_iter_no_change", 0),
         ("shuffle", "yes"),
-        ("early_stopping", "auto"),
+        ("early_stopping", "always"),
         ("validation_fraction", 1.0),
         ("scoring", "rmse"),
         ("warm_start", 2),

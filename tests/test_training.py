@@ -71,6 +71,37 @@ def test_best_epoch_is_restored_and_its_score_kept(Estimator, scoring, data):
 
 
 @every
+@pytest.mark.parametrize(("n_samples", "stops"), [(1000, False), (1001, True)])
+def test_auto_stops_early_with_more_than_a_thousand_rows(Estimator, n_samples, stops, data):
+    X, y = data(Estimator)
+    rows = np.arange(n_samples) % len(X)
+    models = [
+        Estimator(4, random_state=0, max_iter=3, early_stopping=stop).fit(X[rows], y[rows]) for stop in ("auto", stops)
+    ]
+    assert (models[0].validation_scores_ is not None) == stops
+    np.testing.assert_array_equal(models[0].factors_, models[1].factors_)
+
+
+@every
+def test_auto_stops_early_on_rows_that_are_given(Estimator, data):
+    X, y = data(Estimator)
+    model = Estimator(4, random_state=0, max_iter=3).fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
+    assert len(model.validation_scores_) == 3
+
+
+@classifiers
+@pytest.mark.parametrize("n_rare", [1, 300], ids=["a class of one row", "more classes than rows held back"])
+def test_auto_holds_rows_back_whatever_the_classes(Estimator, n_rare):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(1200, 3)), np.zeros(1200, int)
+    y[:n_rare] = 1 + np.arange(n_rare)
+    y[-n_rare:] = y[:n_rare] if n_rare > 1 else 0
+    model = Estimator(2, random_state=0, max_iter=1).fit(X, y)
+    assert len(model.classes_) == n_rare + 1
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+@every
 def test_stops_when_the_held_out_rows_are_no_longer_predicted_better(Estimator, data):
     X, y = data(Estimator)
     model = Estimator(random_state=0, early_stopping=True, learning_rate=0.2, n_iter_no_change=3).fit(X, y)
