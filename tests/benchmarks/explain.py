@@ -29,7 +29,7 @@ if __name__ == "__main__":
     for Estimator in (FMRegressor, AFMRegressor, FFMRegressor):
         own = {"attention_size": options.factors} if Estimator is AFMRegressor else {}
         k = 4 if Estimator is FFMRegressor else options.factors
-        model = Estimator(k, max_iter=1, batch_size=4096, random_state=0, **own).fit(X, y)
+        model = Estimator(k, max_iter=1, early_stopping=False, batch_size=4096, random_state=0, **own).fit(X, y)
         rows, line = X[: options.rows], {"model": Estimator.__name__, "k": k, "rows": options.rows}
         for what, call in {
             "explain": lambda: model.explain(rows),  # noqa: B023 called here

@@ -48,8 +48,11 @@ def measure(name, model, shift=0.0, scale=1.0, dtype=np.float32):
 
 
 if __name__ == "__main__":
-    measure("skafm FM, ten epochs", FMRegressor(max_iter=10, random_state=0))
-    measure("skafm FM, ten epochs, batch 128", FMRegressor(max_iter=10, batch_size=128, random_state=0))
+    measure("skafm FM, ten epochs", FMRegressor(max_iter=10, early_stopping=False, random_state=0))
+    measure(
+        "skafm FM, ten epochs, batch 128",
+        FMRegressor(max_iter=10, batch_size=128, early_stopping=False, random_state=0),
+    )
     measure("skafm FM, defaults", FMRegressor(random_state=0))
     if find_spec("modern_fm"):
         from modern_fm import FMRegressor as ModernFM

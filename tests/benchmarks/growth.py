@@ -71,6 +71,7 @@ def measure(model, rows, entries, columns, k, t):
     """Return the seconds of an epoch, setting up not counted."""
     X, y = one_hot(rows, entries, columns)
     common = {"n_factors": k, "batch_size": 1024, "max_iter": 3, "tol": 0.0, "random_state": 0, "verbose": True}
+    common["early_stopping"] = False
     estimator = FMRegressor(**common) if model == "FM" else AFMRegressor(attention_size=t, **common)
     with contextlib.redirect_stdout(Clock()) as clock:
         estimator.fit(X, y)

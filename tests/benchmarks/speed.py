@@ -53,7 +53,7 @@ def skafm_speed(options, batch, reduced_precision):
     """Measure one epoch and the best of three predictions."""
     X, y, X_val, _ = load(options.data, options.name)
     k = options.factors
-    settings = {"batch_size": batch, "max_iter": 1, "reduced_precision": reduced_precision}
+    settings = {"batch_size": batch, "max_iter": 1, "early_stopping": False, "reduced_precision": reduced_precision}
     model = AFMRegressor(k, attention_size=k, dropout=0.2, **settings)
     start = time.perf_counter()
     model.fit(X, y)

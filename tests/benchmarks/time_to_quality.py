@@ -40,6 +40,7 @@ def ours(options, X, y, X_val, y_val):
         return -looks[-1][1]
 
     fm_settings = {"batch_size": 512, "max_iter": options.fm_epochs, "dropout": 0.4, "l2_factors": 0.004}
+    fm_settings["early_stopping"] = False
     fm = FMRegressor(256, **fm_settings, random_state=options.seed).fit(X, y)
     look(fm, X_val, y_val)
     afm = AFMRegressor(
