@@ -38,7 +38,7 @@ TUNED = {
     "flights": AFMRegressor(32, dropout=0.2, random_state=0),
     "flights, 20,000": FMRegressor(32, dropout=0.5, l2_factors=0.1, random_state=0),
 }
-"""The best of nine settings each; those of frappe and mltags are examples/paper's."""
+"""The best of seven and of nine settings; those of frappe and mltags are those of examples/paper."""
 
 
 def flights(n=None):
