@@ -32,7 +32,7 @@ ALLOWED = {
     "_hidden": set(),
     "_start": {"_base", "_engine", "nn"},
     "_tasks": set(),
-    "_base": {"_callbacks", "_engine", "_run"},
+    "_base": {"__version__", "_callbacks", "_engine", "_run"},
     "_run": set(),
     "_callbacks": set(),
     "_engine": {"_train", *TRAINING},
