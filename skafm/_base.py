@@ -17,9 +17,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from skafm import __version__
 from skafm._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from skafm._run import Stop, run
+from skafm._version import __version__
 
 PARAMETERS = {
     "n_factors": [Interval(Integral, 1, None, closed="left")],
