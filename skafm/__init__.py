@@ -6,9 +6,8 @@ from skafm._ffm import FFMClassifier, FFMRegressor
 from skafm._fm import FMClassifier, FMRegressor
 from skafm._hofm import HOFMClassifier, HOFMRegressor
 from skafm._nfm import NFMClassifier, NFMRegressor
+from skafm._version import __version__ as __version__
 from skafm._wide_deep import WideDeepClassifier, WideDeepRegressor
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AFMClassifier",

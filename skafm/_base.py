@@ -1,6 +1,7 @@
 """Validate, train, store: what all estimators share. No model is known here, and torch comes when first needed."""
 
 import copy
+import warnings
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, _fit_context
+from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -17,6 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from skafm._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from skafm._run import Stop, run
+from skafm._version import __version__
 
 PARAMETERS = {
     "n_factors": [Interval(Integral, 1, None, closed="left")],
@@ -286,6 +289,17 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         """Return a module of the fitted sizes, without data, and the parameters to fill it with."""
         n_outputs = None if np.ndim(self.intercept_) == 0 else len(self.intercept_)
         return self._rebuild(n_outputs, device="meta"), parameters_of(self, self._attributes)
+
+    def __getstate__(self):
+        return super().__getstate__() | {"_skafm_version": __version__}
+
+    def __setstate__(self, state):
+        stored = state.get("_skafm_version", "unknown")
+        if stored != __version__:
+            versions = {"current_sklearn_version": __version__, "original_sklearn_version": stored}
+            name = f"skafm's {type(self).__name__}"
+            warnings.warn(InconsistentVersionWarning(estimator_name=name, **versions), stacklevel=2)
+        super().__setstate__({name: value for name, value in state.items() if name != "_skafm_version"})
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,12 +1,11 @@
 """A CSR matrix on the device, handed out as ragged batches."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 from torch.nn.functional import pad
@@ -171,8 +170,15 @@ class Rows:
         return Batch(self.indices[entries], values, indptr - indptr[0])
 
 
-def as_tensor(array: ArrayLike, device: torch.device) -> Tensor:
+class _Lent:
+    """A read-only array that says it is writable: torch would warn of each, and to silence it is no thread's own."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array  # lives as long as its memory is used
+        address = array.__array_interface__["data"][0]
+        self.__array_interface__ = array.__array_interface__ | {"data": (address, False)}
+
+
+def as_tensor(array: NDArray[Any], device: torch.device) -> Tensor:
     """Return a tensor that is only ever read: on the CPU, over the array's own memory."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
-        return torch.as_tensor(array, device=device)
+    return torch.as_tensor(array if array.flags.writeable else np.asarray(_Lent(array)), device=device)

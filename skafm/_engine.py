@@ -178,7 +178,7 @@ def fill(
     module.load_state_dict(module.rescaled(*_like(module, shift, scale)), assign=True)
 
 
-def raw_score(module: Any, parameters: Mapping[str, ArrayLike], X: Any, device: torch.device, memory: int) -> Any:
+def raw_score(module: Any, parameters: Mapping[str, NDArray[Any]], X: Any, device: torch.device, memory: int) -> Any:
     """Return the raw score of each row, (n_samples,) or (n_samples, C), of a module built on the meta device."""
     state = {name: as_tensor(array, device) for name, array in parameters.items()}
     module.load_state_dict(state, assign=True)
@@ -186,7 +186,7 @@ def raw_score(module: Any, parameters: Mapping[str, ArrayLike], X: Any, device: 
 
 
 def pairs_of(
-    module: Any, parameters: Mapping[str, ArrayLike], X: Any, device: torch.device, memory: int
+    module: Any, parameters: Mapping[str, NDArray[Any]], X: Any, device: torch.device, memory: int
 ) -> Iterator[tuple[NDArray[Any], ...]]:
     """Yield the rows, features, attention and interaction of the pairs of a part of the rows after another."""
     state = {name: as_tensor(array, device) for name, array in parameters.items()}

@@ -18,7 +18,7 @@ TRAINING = {"_batch", "_losses", "_optim"}
 MODEL = {"nn", "nn.entries", "nn.linear", "nn.model"}
 PAIRED = {"nn", "nn.entries", "nn.linear", "nn.terms"}
 ALLOWED = {
-    "__init__": {"_afm", "_deep_cross", "_ffm", "_fm", "_hofm", "_nfm", "_wide_deep"},
+    "__init__": {"_afm", "_deep_cross", "_ffm", "_fm", "_hofm", "_nfm", "_version", "_wide_deep"},
     "_afm": ESTIMATOR | {"_explain"},
     "_deep_cross": ESTIMATOR | {"_fields", "_hidden"},
     "_ffm": ESTIMATOR | {"_explain", "_fields"},
@@ -32,7 +32,8 @@ ALLOWED = {
     "_hidden": set(),
     "_start": {"_base", "_engine", "nn"},
     "_tasks": set(),
-    "_base": {"_callbacks", "_engine", "_run"},
+    "_base": {"_callbacks", "_engine", "_run", "_version"},
+    "_version": set(),
     "_run": set(),
     "_callbacks": set(),
     "_engine": {"_train", *TRAINING},
@@ -56,6 +57,7 @@ ALLOWED = {
     "inspection/_optional": set(),
     "inspection/_pipeline": set(),
     "inspection/_waterfall": {"inspection._optional", "inspection._pipeline"},
+    "onnx": {"_afm", "_fm", "_version"},
     "nn/__init__": {
         "nn",
         *(f"nn.{name}" for name in ("afm", "deep_cross", "ffm", "fm", "hofm", "linear", "nfm", "wide_deep")),
@@ -87,7 +89,7 @@ SKLEARN_SIDE = ESTIMATORS | {
     "_start",
     "_tasks",
 }
-SKLEARN_SIDE |= {"_explain", "datasets/_fetch", "datasets/_sampling"}
+SKLEARN_SIDE |= {"_explain", "onnx", "datasets/_fetch", "datasets/_sampling"}
 SKLEARN_SIDE |= {f"inspection/_{name}" for name in ("explanation", "loss_curve", "pipeline")}
 
 

@@ -71,6 +71,7 @@ def power_sum(
     -------
     Tensor of shape (B, k)
     """
+    table, indices = _needed(table, indices)
     x = None if values is None else values.pow(power)
     if columns is not None and columns[1] is not None:
         columns = columns[0], columns[1].pow(power), columns[2]
@@ -180,6 +181,7 @@ class _BiInteraction(torch.autograd.Function):
         total = sum_entries(factors, indices, values, offsets)  # (B, k)
         ctx.save_for_backward(factors, indices, values, offsets, total)
         ctx.columns = columns
+        factors, indices = _needed(factors, indices)
         squares = sum_entries(factors.square(), indices, _square(values), offsets)  # (B, k)
         return torch.addcmul(squares.neg_(), total, total).mul_(0.5)
 
@@ -205,6 +207,7 @@ class _Interaction(torch.autograd.Function):
         total = sum_entries(factors, indices, values, offsets)  # (B, k)
         ctx.save_for_backward(factors, indices, values, offsets, total)
         ctx.columns = columns
+        factors, indices = _needed(factors, indices)
         return (_norms(total) - _sum(_norms(factors), indices, _square(values), offsets)) / 2
 
     @staticmethod
@@ -214,6 +217,13 @@ class _Interaction(torch.autograd.Function):
         g_factors = sum_entries(total * gradients[0].unsqueeze(1), rows, x, starts)  # (n_features, k)
         own = _sum(gradients[0], rows, _square(x), starts).unsqueeze(1)  # (n_features, 1)
         return g_factors.addcmul_(factors, own, value=-1), None, None, None, None
+
+
+def _needed(table: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows of a table that few entries need, and each entry's number among them: no work on the others."""
+    if len(indices) >= len(table):
+        return table, indices
+    return table.index_select(0, indices), torch.arange(len(indices), dtype=indices.dtype, device=indices.device)
 
 
 def _sum(table: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor) -> Tensor:

@@ -227,7 +227,7 @@ def attentional_interaction(
     attention_projection: Tensor,
     projection: Tensor,
     indices: Tensor,
-    values: Tensor,
+    values: Tensor | None,
     offsets: Tensor,
     keep: Tensor | None = None,
 ) -> Tensor:

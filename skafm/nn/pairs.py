@@ -86,11 +86,15 @@ def attentional_interaction(
     -------
     Tensor of shape (B,) or (B, C)
     """
+    network = (weight, bias, attention_projection)
+    training = torch.is_grad_enabled() and any(each.requires_grad for each in (factors, *network, projection))
+    elements = chunk_elements or _chunk_elements(factors)
+    if len(offsets) == 2 and not training and len(indices) ** 2 * max(weight.shape) <= 2 * elements:  # noqa: PLR2004
+        # The pairs of one row are distinct, and a chunk holds them: there is nothing to gain.
+        return functional.attentional_interaction(factors, *network, projection, indices, values, offsets, keep)
     entries, entry = _distinct_entries(factors, indices, values)
     outputs = projection if projection.ndim > 1 else projection.unsqueeze(0)  # (C, k)
-    parameters = (entries, weight, bias, attention_projection, outputs)
-    training = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters)
-    elements = chunk_elements or _chunk_elements(factors)
+    parameters = (entries, *network, outputs)
     settings = _Settings(len(offsets) - 1, matmul_dtype or factors.dtype, elements, training)
 
     def work(part: slice) -> tuple[Tensor, Tensor]:

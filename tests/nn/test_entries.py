@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from skafm.nn import entries, functional
 
@@ -56,3 +58,37 @@ def test_columns_are_the_transposed_batch(batch):
     rows, values, starts = entries.columns_of(*csr, 9)
     transposed = sparse.csr_array((values, rows, starts), shape=(9, 20))
     assert np.array_equal(transposed.toarray(), X.T)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_few_entries_of_a_large_table_equal_the_plain_version(name, batch):
+    _, csr = batch
+    plain, fast, _ = FUNCTIONS[name]
+    table = draw(n_features=1000) if name != "linear" else draw(n_features=1000)[:, 0].detach().requires_grad_()
+    expected = weighted(lambda table: plain(table, *csr), table)
+    actual = weighted(lambda table: fast(table, *csr), table)
+    for a, b in zip(expected, actual, strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-10, atol=1e-12)
+
+
+class Largest(TorchDispatchMode):
+    """Records how many numbers the largest result of an operation has."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **kwargs or {})
+        self.seen = max(self.seen, *(each.numel() for each in tree_leaves(result) if isinstance(each, torch.Tensor)))
+        return result
+
+
+@pytest.mark.parametrize("name", ["linear of several outputs", "bi_interaction", "interaction", "power_sum"])
+def test_work_does_not_grow_with_a_table_that_few_entries_need(name, batch):
+    _, csr = batch
+    fast = FUNCTIONS[name][1] if name != "power_sum" else lambda table, *csr: entries.power_sum(table, 2, *csr)
+    table = draw(n_features=100_000)
+    with torch.no_grad(), Largest() as largest:
+        fast(table, *csr)
+    assert 0 < largest.seen < 1000

@@ -114,9 +114,10 @@ def test_float32_is_close_and_the_same_bits_again(dropout, dtype, tolerance):
         assert (first - expected).norm() <= tolerance * expected.norm()
 
 
-def test_a_row_does_not_depend_on_its_company():
+@pytest.mark.parametrize("training", [True, False])
+def test_a_row_does_not_depend_on_its_company(training):
     indices, values, offsets = draw_batch([4, 9, 0, 13, 6] * 20, VALUES["real-valued"])
-    parameters = draw_parameters()
+    parameters = [each.requires_grad_(training) for each in draw_parameters()]
     whole = pairs.attentional_interaction(*parameters, indices, values, offsets)
     for row in range(len(offsets) - 1):
         entries = slice(int(offsets[row]), int(offsets[row + 1]))

@@ -1,0 +1,135 @@
+"""The ONNX graph is the model."""
+
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from conftest import ragged_matrix
+from scipy import sparse
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+
+from skafm import AFMClassifier, AFMRegressor, FMClassifier, FMRegressor, HOFMRegressor
+from skafm.onnx import to_onnx
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+X = ragged_matrix()
+Y = X[:, 0] - 2 * X[:, 1] * X[:, 2] + X[:, 3] * X[:, 4]
+SETTINGS = {"n_factors": 3, "max_iter": 20, "learning_rate": 0.2, "random_state": 0}
+TARGETS = {
+    "one number": (Y, (FMRegressor, AFMRegressor)),
+    "two numbers": (np.column_stack([Y, 1 - Y]), (FMRegressor, AFMRegressor)),
+    "two classes": (Y > 0, (FMClassifier, AFMClassifier)),
+    "two strings": (np.where(Y > 0, "yes", "no"), (FMClassifier, AFMClassifier)),
+    "three classes": (np.digitize(Y, [-0.1, 0.1]) * 5, (FMClassifier, AFMClassifier)),
+}
+CASES = [
+    pytest.param(Estimator, y, id=f"{Estimator.__name__}, {name}")
+    for name, (y, both) in TARGETS.items()
+    for Estimator in both
+]
+every = pytest.mark.parametrize(("Estimator", "y"), CASES)
+
+
+def run(model, rows):
+    """Check the graph and run it on a CSR matrix: the outputs by name."""
+    proto = to_onnx(model)
+    onnx.checker.check_model(proto, full_check=True)
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    names = [output.name for output in session.get_outputs()]
+    arrays = {"indices": rows.indices, "data": rows.data, "indptr": rows.indptr}
+    return dict(zip(names, session.run(None, arrays), strict=True))
+
+
+def compare(model, rows, tolerance):
+    found = run(model, rows)
+    if hasattr(model, "predict_proba"):
+        assert list(found) == ["label", "probabilities"]
+        assert np.array_equal(found["label"], model.predict(rows))
+        name, expected = "probabilities", model.predict_proba(rows)
+    else:
+        name, expected = "variable", model.predict(rows)
+    assert found[name].shape == expected.shape
+    assert found[name].dtype == expected.dtype
+    np.testing.assert_allclose(found[name], expected, rtol=tolerance, atol=tolerance)
+
+
+@every
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-12)])
+def test_graph_predicts_ragged_rows_as_the_model_does(Estimator, y, dtype, tolerance):
+    rows = sparse.csr_matrix(X.astype(dtype))
+    lengths = np.diff(rows.indptr)
+    assert {0, 1, 9} <= set(lengths)  # empty rows, rows without a pair and full ones
+    compare(Estimator(**SETTINGS).fit(rows, y), rows, tolerance)
+
+
+@every
+@pytest.mark.parametrize("which", [slice(0, 0), slice(0, 1), slice(1, 2), slice(9, 10)], ids=["none", "0", "1", "9"])
+def test_graph_predicts_any_number_of_rows(Estimator, y, which):
+    model = Estimator(**SETTINGS).fit(X, y)
+    rows = sparse.csr_matrix(X[which])
+    if rows.shape[0]:
+        compare(model, rows, 1e-12)
+    else:
+        assert [len(each) for each in run(model, rows).values()] == [0] * (1 + hasattr(model, "classes_"))
+
+
+@pytest.mark.parametrize("Estimator", [FMRegressor, AFMRegressor])
+def test_entries_may_come_in_any_order_and_be_zero(Estimator):
+    model = Estimator(**SETTINGS).fit(X, Y)
+    row = 9 * np.arange(60)  # of a matrix that stores its zeros, each row from the last column to the first
+    rows = sparse.csr_matrix((X[:, ::-1].ravel(), np.tile(np.arange(9)[::-1], 60), np.append(row, 540)), shape=X.shape)
+    assert (rows.data == 0).any()
+    rows.indices, rows.indptr = rows.indices.astype(np.int32), rows.indptr.astype(np.int32)
+    np.testing.assert_allclose(run(model, rows)["variable"], model.predict(X), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("Estimator", [FMRegressor, AFMRegressor])
+def test_graph_clips_as_the_model_does(Estimator, outputs):
+    y = np.column_stack([Y, 1 - Y])[:, :outputs].squeeze()
+    model = Estimator(clip=True, **SETTINGS).fit(X, y)
+    rows = sparse.csr_matrix(4 * X)
+    raw = model.set_params(clip=False).predict(rows)
+    assert (raw > y.max(0)).any()
+    assert (raw < y.min(0)).any()
+    compare(model.set_params(clip=True), rows, 1e-12)
+
+
+def test_attention_far_apart_is_no_overflow():
+    model = AFMRegressor(**SETTINGS).fit(X, Y)
+    model.attention_projection_ = model.attention_projection_ + 1e4
+    compare(model, sparse.csr_matrix(X), 1e-9)
+
+
+def test_threads_of_the_runtime_do_not_change_the_result():
+    rng = np.random.default_rng(0)
+    rows = sparse.csr_matrix(rng.integers(0, 2, size=(3000, 9)).astype(np.float64))
+    proto = to_onnx(AFMClassifier(**SETTINGS).fit(X, TARGETS["three classes"][0])).SerializeToString()
+    arrays, results = {"indices": rows.indices, "data": rows.data, "indptr": rows.indptr}, []
+    for threads in (1, 4, 4, 4):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        results.append(onnxruntime.InferenceSession(proto, options).run(["probabilities"], arrays)[0])
+    for result in results[1:]:
+        np.testing.assert_allclose(result, results[0], rtol=1e-12, atol=1e-14)
+
+
+def test_model_that_is_not_fitted_is_refused():
+    with pytest.raises(NotFittedError, match="AFMRegressor"):
+        to_onnx(AFMRegressor())
+
+
+@pytest.mark.parametrize("model", [HOFMRegressor(), make_pipeline(FMRegressor())], ids=["HOFM", "pipeline"])
+def test_model_without_a_graph_is_refused(model):
+    with pytest.raises(TypeError, match=f"of a pipeline the last step, but was given a {type(model).__name__}"):
+        to_onnx(model)
+
+
+def test_without_onnx_the_error_says_what_to_install(monkeypatch):
+    model = FMRegressor(**SETTINGS).fit(X, Y)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"pip install skafm\[onnx\]"):
+        to_onnx(model)
