@@ -1,6 +1,7 @@
 """Default constructors against tuned settings and against linear models, on several data sets, as JSON lines.
 
     python tests/benchmarks/defaults.py [--data FOLDER]
+    python tests/benchmarks/defaults.py --draw LINES.jsonl PICTURE.png
 
 FOLDER holds NAME_train.npz and NAME_validation.npz of frappe and mltags, see README.md beside this file; without it
 they are left out. R2 on held-out rows: the validation rows of these, a quarter of the flights, and five-fold
@@ -12,6 +13,7 @@ import json
 import time
 import warnings
 from importlib.metadata import distribution
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -60,11 +62,41 @@ def report(data, name, score, start):
     )
 
 
+def draw(lines, path):
+    """Draw R2 of each default model on each data set, one line of points for each."""
+    import matplotlib.pyplot as plt
+
+    styles = {
+        "Ridge()": ("#999999", "s", "full"),
+        "FMRegressor()": ("#0072b2", "o", "full"),
+        "AFMRegressor()": ("#d55e00", "D", "full"),
+        "FMRegressor(early_stopping=False)": ("#0072b2", "o", "none"),
+        "AFMRegressor(early_stopping=False)": ("#d55e00", "D", "none"),
+    }
+    data = list(dict.fromkeys(line["data"] for line in lines))[::-1]
+    figure, axes = plt.subplots(figsize=(8, 0.6 * len(data) + 1.6), layout="constrained")
+    for name, (color, marker, fill) in styles.items():
+        found = {line["data"]: line["r2"] for line in lines if line["model"] == name}
+        places = [data.index(each) for each in found]
+        axes.plot(list(found.values()), places, marker, color=color, fillstyle=fill, markersize=9, label=name)
+    axes.hlines(range(len(data)), -0.5, 1, color="#dddddd", zorder=0)
+    axes.set_yticks(range(len(data)), data)
+    axes.set(xlim=(-0.5, 1), xlabel="R² on rows held out", title="Default constructors")
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.savefig(path, dpi=120)
+
+
 def main():
     """Fit each model on each data set."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", help="folder of npz files")
+    parser.add_argument("--draw", nargs=2, help="draw what these lines say, and measure nothing")
     options = parser.parse_args()
+    if options.draw:
+        draw([json.loads(line) for line in Path(options.draw[0]).read_text().splitlines()], options.draw[1])
+        return
     sets = {"flights": flights(), "flights, 20,000": flights(20_000)}
     if options.data:
         sets |= {name: load(options.data, name) for name in ("frappe", "mltags")}
