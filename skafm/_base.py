@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from skafm._callbacks import CallbackSupportMixin, FitTask, with_callbacks
+from skafm._exchange import ALONE, CURRENT, agree
 from skafm._run import Stop, run
 
 PARAMETERS = {
@@ -158,6 +159,10 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         """Validate rows and targets; leave out those of weight zero, which are no rows."""
         dtype = [np.float64, np.float32]
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=dtype, reset=reset, **self._target_checks)
+        if learn:
+            names = tuple(getattr(self, "feature_names_in_", ()))
+            given = {"n_features": X.shape[1], "feature_names": names, "dtype": X.dtype.name, "y": y.shape[1:]}
+            agree(_plain(self.get_params(deep=False)) | given | {"model": type(self).__name__})
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         if not weight.any():
             raise ValueError("All sample weights are zero: give at least one sample a positive weight.")
@@ -174,7 +179,9 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         shift, scale = self._units
         random = check_random_state(self.random_state)
         device = _engine.find_device(self.device)
-        generator = _engine.seeded(random.randint(np.iinfo(np.int32).max), device)
+        exchange = CURRENT.get()
+        seed = exchange.gather(random.randint(np.iinfo(np.int32).max))[0] + exchange.rank
+        generator = _engine.seeded(seed, device)
         load = lambda data: _engine.load(data.X, self._encode(data.y), data.weight, device)  # noqa: E731
         examples, held_examples = load(train), None if held is None else load(held)
         module = self._build(
@@ -199,7 +206,7 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         """Return the training of a module."""
         from skafm import _engine
 
-        n_samples = len(examples.rows)
+        n_samples = CURRENT.get().total(len(examples.rows))
         size = _auto_batch_size(n_samples) if self.batch_size == "auto" else self.batch_size
         plan = _engine.Plan(size, self.shuffle if shuffle is None else shuffle, working_memory())
         penalties = {name: getattr(self, parameter) for name, parameter in self._penalties.items()}
@@ -209,6 +216,8 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         """Return the function that scores a training on the held-out rows, the greater the better."""
         if self.scoring == "loss":
             return self._loss_monitor(examples)
+        if CURRENT.get() is not ALONE:
+            raise ValueError(f"scoring={self.scoring!r} would score the rows of one rank alone: use 'loss'.")
         scorer = check_scoring(self, self.scoring)
         weight = {} if np.ptp(held.weight) == 0 else {"sample_weight": held.weight}
         y = self._decode(held.y)
@@ -234,7 +243,8 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         """Train, and set the attributes that say how it went."""
         stop = Stop(self.max_iter, self.tol, self.n_iter_no_change)
         fitted = lambda: self._fitted(training)  # noqa: E731
-        history = run(training, examples, monitor, stop, verbose=self.verbose, task=task, fitted=fitted)
+        verbose = self.verbose and training.exchange.rank == 0
+        history = run(training, examples, monitor, stop, verbose=verbose, task=task, fitted=fitted)
         self.loss_curve_, self.n_iter_, self.best_iter_ = history.losses, len(history.losses), history.best
         self.validation_scores_ = None if monitor is None else history.scores
 
@@ -313,6 +323,13 @@ def store(arguments):
 def _turn(name, array):
     """Turn w: features come first for training, outputs come first in ``coef_``."""
     return array.T if name == "linear.weight" else array
+
+
+def _plain(parameters):
+    """Return the parameters that ranks of one training must share and that can be compared."""
+    own = {"device", "random_state", "verbose"}
+    plain = (bool, int, float, str, list, tuple, type(None))
+    return {name: value for name, value in parameters.items() if name not in own and isinstance(value, plain)}
 
 
 def _check_sizes(module, parameters):
