@@ -159,16 +159,23 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         """Validate rows and targets; leave out those of weight zero, which are no rows."""
         dtype = [np.float64, np.float32]
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=dtype, reset=reset, **self._target_checks)
-        if learn:
-            names = tuple(getattr(self, "feature_names_in_", ()))
-            given = {"n_features": X.shape[1], "feature_names": names, "dtype": X.dtype.name, "y": y.shape[1:]}
-            agree(_plain(self.get_params(deep=False)) | given | {"model": type(self).__name__})
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         if not weight.any():
             raise ValueError("All sample weights are zero: give at least one sample a positive weight.")
         if not weight.all():
             X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
+        if learn:
+            agree(self._settings(X, y))
         return Data(X, *self._check_target(y, weight, learn=learn))
+
+    def _settings(self, X, y):
+        """Return what the ranks of one training must share, as far as it can be compared."""
+        own = {"device", "random_state", "verbose"}
+        plain = (bool, int, float, str, list, tuple, type(None))
+        shared = {n: v for n, v in self.get_params(deep=False).items() if n not in own and isinstance(v, plain)}
+        names = tuple(getattr(self, "feature_names_in_", ()))
+        shared |= {"n_features": X.shape[1], "feature_names": names, "dtype": X.dtype.name, "n_outputs": y.shape[1:]}
+        return shared | {"model": type(self).__name__}
 
     def _prepare(self, train, held, *, go_on, keep_units=False, shuffle=None):
         """Return the training at its start, its examples, and the function that scores the held-out rows or None."""
@@ -323,13 +330,6 @@ def store(arguments):
 def _turn(name, array):
     """Turn w: features come first for training, outputs come first in ``coef_``."""
     return array.T if name == "linear.weight" else array
-
-
-def _plain(parameters):
-    """Return the parameters that ranks of one training must share and that can be compared."""
-    own = {"device", "random_state", "verbose"}
-    plain = (bool, int, float, str, list, tuple, type(None))
-    return {name: value for name, value in parameters.items() if name not in own and isinstance(value, plain)}
 
 
 def _check_sizes(module, parameters):
