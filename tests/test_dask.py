@@ -40,7 +40,8 @@ def search():
     return GridSearchCV(make_pipeline(OneHotEncoder(), model), {f"fmregressor__{k}": v for k, v in GRID.items()}, cv=3)
 
 
-def test_search_on_two_workers_equals_one_process(client):
+@pytest.mark.usefixtures("client")
+def test_search_on_two_workers_equals_one_process():
     X, y = table()
     with parallel_config("dask", scatter=[X, y]):
         found = search().fit(X, y)
@@ -55,7 +56,8 @@ def test_cluster_is_of_two_other_processes_of_one_thread_each(client):
     assert set(client.nthreads().values()) == {1}
 
 
-def test_scattered_rows_leave_this_process_once(client, monkeypatch):
+@pytest.mark.usefixtures("client")
+def test_scattered_rows_leave_this_process_once(monkeypatch):
     X, y = table()
     scattered, given = [], []
     scatter, submit = Client.scatter, Client.submit

@@ -1,4 +1,4 @@
-"""Seconds and bytes of a step of one and of two ranks in turn, beside a cost model, and the model for more, as JSON lines.
+"""Seconds and bytes of a step of one and of two ranks in turn, beside a cost model, as JSON lines.
 
     python tests/benchmarks/distributed.py [--rows 100000] [--repeat 3]
 
