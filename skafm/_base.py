@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from skafm._callbacks import CallbackSupportMixin, FitTask, with_callbacks
+from skafm._exchange import ALONE, CURRENT, agree
 from skafm._run import Stop, run
 from skafm._version import __version__
 
@@ -154,7 +155,8 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         train = self._check(X, y, sample_weight, reset=reset, learn=True)
         if given:
             return train, self._check(*validation, reset=False, learn=False)
-        if not self.early_stopping or (self.early_stopping == "auto" and len(train.y) <= _FEW_ROWS):
+        few = self.early_stopping == "auto" and CURRENT.get().total(len(train.y)) <= _FEW_ROWS
+        if few or not self.early_stopping:
             return train, None
         size = {"test_size": self.validation_fraction, "random_state": check_random_state(self.random_state)}
         parts = train_test_split(*train, stratify=self._strata(train.y), **size)
@@ -169,7 +171,18 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
             raise ValueError("All sample weights are zero: give at least one sample a positive weight.")
         if not weight.all():
             X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
+        if learn:
+            agree(self._settings(X, y))
         return Data(X, *self._check_target(y, weight, learn=learn))
+
+    def _settings(self, X, y):
+        """Return what the ranks of one training must share, as far as it can be compared."""
+        own = {"device", "random_state", "verbose"}
+        plain = (bool, int, float, str, list, tuple, type(None))
+        shared = {n: v for n, v in self.get_params(deep=False).items() if n not in own and isinstance(v, plain)}
+        names = tuple(getattr(self, "feature_names_in_", ()))
+        shared |= {"n_features": X.shape[1], "feature_names": names, "dtype": X.dtype.name, "n_outputs": y.shape[1:]}
+        return shared | {"model": type(self).__name__}
 
     def _prepare(self, train, held, *, go_on, keep_units=False, shuffle=None):
         """Return the training at its start, its examples, and the function that scores the held-out rows or None."""
@@ -180,7 +193,9 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         shift, scale = self._units
         random = check_random_state(self.random_state)
         device = _engine.find_device(self.device)
-        generator = _engine.seeded(random.randint(np.iinfo(np.int32).max), device)
+        exchange = CURRENT.get()
+        seed = exchange.gather(random.randint(np.iinfo(np.int32).max))[0] + exchange.rank
+        generator = _engine.seeded(seed, device)
         load = lambda data: _engine.load(data.X, self._encode(data.y), data.weight, device)  # noqa: E731
         examples, held_examples = load(train), None if held is None else load(held)
         module = self._build(
@@ -205,7 +220,7 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         """Return the training of a module."""
         from skafm import _engine
 
-        n_samples = len(examples.rows)
+        n_samples = CURRENT.get().total(len(examples.rows))
         size = _auto_batch_size(n_samples) if self.batch_size == "auto" else self.batch_size
         plan = _engine.Plan(size, self.shuffle if shuffle is None else shuffle, working_memory())
         penalties = {name: getattr(self, parameter) for name, parameter in self._penalties.items()}
@@ -215,6 +230,8 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         """Return the function that scores a training on the held-out rows, the greater the better."""
         if self.scoring == "loss":
             return self._loss_monitor(examples)
+        if CURRENT.get() is not ALONE:
+            raise ValueError(f"scoring={self.scoring!r} would score the rows of one rank alone: use 'loss'.")
         scorer = check_scoring(self, self.scoring)
         weight = {} if np.ptp(held.weight) == 0 else {"sample_weight": held.weight}
         y = self._decode(held.y)
@@ -240,7 +257,8 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         """Train, and set the attributes that say how it went."""
         stop = Stop(self.max_iter, self.tol, self.n_iter_no_change)
         fitted = lambda: self._fitted(training)  # noqa: E731
-        history = run(training, examples, monitor, stop, verbose=self.verbose, task=task, fitted=fitted)
+        verbose = self.verbose and training.exchange.rank == 0
+        history = run(training, examples, monitor, stop, verbose=verbose, task=task, fitted=fitted)
         self.loss_curve_, self.n_iter_, self.best_iter_ = history.losses, len(history.losses), history.best
         self.validation_scores_ = None if monitor is None else history.scores
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from skafm import _losses
 from skafm._batch import Rows, as_tensor, split
+from skafm._exchange import ALONE, CURRENT
 from skafm._optim import SOLVERS
 from skafm._train import Examples, Module, Objective, Plan, predict, train
 
@@ -34,7 +35,7 @@ _ROWS_AT_ONCE = 2**15  # of a prediction
 
 
 class Training:
-    """A module, its optimizer and its source of chance.
+    """A module, its optimizer, its source of chance and the other processes that train it.
 
     Parameters
     ----------
@@ -61,6 +62,10 @@ class Training:
         plan: Plan,
     ) -> None:
         self.module, self.generator, self.loss, self.plan = module, generator, LOSSES[loss], plan
+        self.exchange = CURRENT.get()
+        if module.weighs and self.exchange is not ALONE:
+            raise ValueError("This model normalises each batch as a whole, and no rank has one: fit it in one process.")
+        self.exchange.spread(dict(module.named_parameters()))
         trained = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
         self.optimizer = SOLVERS[solver](trained, learning_rate)
         penalties = {name: penalty for name, penalty in penalties.items() if penalty > 0 and name in trained}
@@ -68,14 +73,15 @@ class Training:
 
     def epochs(self, examples: Examples) -> Iterator[float]:
         """Train epoch after epoch and yield each one's loss."""
-        return train(self.module, examples, self.objective, self.optimizer, self.plan, self.generator)
+        return train(self.module, examples, self.objective, self.optimizer, self.plan, self.generator, self.exchange)
 
     def evaluate(self, examples: Examples) -> float:
         """Return the mean loss of other examples, penalties not counted."""
         raw = predict(self.module, examples.rows, _ROWS_AT_ONCE, self.plan.memory)
         losses = self.loss(raw, examples.target).double()
         weight = torch.ones_like(losses) if examples.weight is None else examples.weight.double()
-        loss = float(weight @ losses / weight.sum())
+        total = self.exchange.total
+        loss = float(total(float(weight @ losses)) / total(float(weight.sum())))
         if not math.isfinite(loss):
             rate = self.optimizer.learning_rate
             what = f"The loss of the rows held back became {loss}"
@@ -144,11 +150,12 @@ def seeded(seed: int, device: torch.device) -> torch.Generator:
 
 
 def load(X: Any, target: NDArray[Any], weight: NDArray[Any], device: torch.device) -> Examples:
-    """Put rows, targets and weights on the device; weights are brought to mean 1."""
-    rows = Rows.from_scipy(X, device)
-    uniform = len(weight) == 0 or np.ptp(weight) == 0
+    """Put rows, targets and weights on the device; weights are brought to mean 1 over all ranks."""
+    rows, exchange = Rows.from_scipy(X, device), CURRENT.get()
+    lows, highs = zip(*exchange.gather((weight.min(), weight.max())), strict=True)
+    mean = exchange.total(weight.sum()) / exchange.total(len(weight))
     tensor = partial(torch.tensor, dtype=rows.dtype, device=device)
-    return Examples(rows, tensor(target), None if uniform else tensor(weight / weight.mean()))
+    return Examples(rows, tensor(target), None if min(lows) == max(highs) else tensor(weight / mean))
 
 
 def _like(module: Module, *numbers: ArrayLike) -> tuple[Tensor, ...]:

@@ -5,6 +5,8 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils._param_validation import StrOptions
 
+from skafm._exchange import CURRENT
+
 FIELDS = {"fields": [StrOptions({"auto"}), "array-like"]}
 """Constructor parameter of ``ByField``, and what it may be."""
 
@@ -31,7 +33,7 @@ class ByField:
                     f"but has shape {given.shape}."
                 )
             return np.unique(given, return_inverse=True)[1].astype(np.int64)
-        fields = infer_fields(X)
+        fields = _runs(np.max(CURRENT.get().gather(_nearest(X)), axis=0))
         if fields[-1] >= _MOST:
             raise ValueError(
                 f"fields='auto' found {fields[-1] + 1} fields in X, as text or many numbers have them: give fields, "
@@ -55,15 +57,25 @@ def infer_fields(X):
     ndarray of shape (n_features,)
         The run of each column, ascending from 0.
     """
+    return _runs(_nearest(X))
+
+
+def _nearest(X):
+    """Return for each column (n_features,) the nearest before it that has an entry in one of its rows, or -1."""
     rows = sparse.csr_array(X, copy=True)
     rows.sum_duplicates()
     rows.eliminate_zeros()
     inside = np.ones(rows.nnz, bool)  # entries with one before them in their row
     inside[rows.indptr[:-1][np.diff(rows.indptr) > 0]] = False
     column = np.flatnonzero(inside)
-    before = np.full(X.shape[1], -1)  # of each column, the nearest entry before it in a row
+    before = np.full(X.shape[1], -1)
     np.maximum.at(before, rows.indices[column], rows.indices[column - 1])
-    starts, start = np.zeros(X.shape[1], np.int64), 0
+    return before
+
+
+def _runs(before):
+    """Return the run (n_features,) of each column, of ``before`` as ``_nearest`` returns it."""
+    starts, start = np.zeros(len(before), np.int64), 0
     for each in np.flatnonzero(before >= 0).tolist():
         if before[each] >= start:
             starts[each], start = 1, each

@@ -67,6 +67,7 @@ def run(training, examples, monitor, stop, *, verbose, task=None, fitted=None):
                 _print_epoch(history, stop.max_iter, time.perf_counter() - started)
             over = stalled([-score for score in scores] or losses, stop.tol, stop.n_iter_no_change)
             over |= task is not None and task.end_epoch(epoch, fitted)
+            over = any(training.exchange.gather(over))
     except KeyboardInterrupt:
         over, done = True, f"The fit was interrupted: this is the model of {len(losses)} epochs"
         warnings.warn(f"{done} and of what was done of the next.", stacklevel=6)

@@ -5,6 +5,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skafm._base import FactorizationMachine, parameters_of
+from skafm._exchange import CURRENT
 
 START = {"init": [StrOptions({"random", "fm"}), HasMethods(["fit", "predict"])], "freeze_init": ["boolean"]}
 """Constructor parameters of ``FMStart``, and what they may be."""
@@ -95,10 +96,7 @@ def typical_pairs(examples):
     lengths = examples.rows.indptr.diff().double()
     n_pairs = lengths * (lengths - 1) / 2  # (n_samples,)
     paired = n_pairs > 0
-    if not paired.any():
-        return 1.0
-    counts = n_pairs[paired]
-    if examples.weight is None:
-        return float(len(counts) / (1 / counts).sum())
-    weight = examples.weight[paired]
-    return float(weight.sum() / (weight / counts).sum())
+    weight = n_pairs.new_ones(n_pairs.shape) if examples.weight is None else examples.weight.double()
+    total = CURRENT.get().total
+    n, shares = total(float(weight[paired].sum())), total(float((weight / n_pairs)[paired].sum()))
+    return n / shares if shares else 1.0

@@ -1,6 +1,7 @@
 """The tasks: what y is to the raw score. One mixin for each, given to a model beside ``FactorizationMachine``."""
 
 import warnings
+from functools import reduce
 
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax, softmax
@@ -9,6 +10,8 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
+
+from skafm._exchange import CURRENT
 
 CLIP = {"clip": ["boolean"]}
 CLASS_WEIGHT = {"class_weight": [dict, StrOptions({"balanced"}), None]}
@@ -22,6 +25,8 @@ class Regression(RegressorMixin):
 
     _loss = "squared_error"
     _target_checks = {"y_numeric": True, "multi_output": True}
+    _range: tuple
+    """Least and greatest target seen."""
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
@@ -77,13 +82,16 @@ class Regression(RegressorMixin):
             y = y.ravel()
         if learn:
             low, high = getattr(self, "_range", (np.inf, -np.inf))
-            self._range = np.minimum(low, y.min(axis=0)), np.maximum(high, y.max(axis=0))
+            lows, highs = zip(*CURRENT.get().gather((y.min(axis=0), y.max(axis=0))), strict=True)
+            self._range = reduce(np.minimum, lows, low), reduce(np.maximum, highs, high)
         return y, weight
 
     def _find_units(self, data):
         """Return the shift and scale that lead from the raw score of training to y."""
-        mean = np.average(data.y, axis=0, weights=data.weight)
-        scale = np.sqrt(np.average((data.y - mean) ** 2, axis=0, weights=data.weight))
+        total = CURRENT.get().total
+        weight = total(data.weight.sum())
+        mean = total(data.weight @ data.y) / weight
+        scale = np.sqrt(total(data.weight @ (data.y - mean) ** 2) / weight)
         double = np.finfo(np.float64)
         # A constant y has rounding for a spread, or none.
         return mean, np.maximum(np.maximum(scale, 10 * double.eps * np.abs(mean)), double.tiny)
@@ -228,7 +236,7 @@ class Classification(ClassifierMixin):
         """Return class numbers, and weights that count the classes' too."""
         check_classification_targets(y)
         if not hasattr(self, "classes_"):
-            self.classes_ = np.unique(y)
+            self.classes_ = np.unique(np.concatenate(CURRENT.get().gather(np.unique(y))))
         if len(self.classes_) < _BINARY:
             raise ValueError(
                 f"y needs samples of at least 2 classes, but has only one class: {self.classes_.tolist()[0]!r}."
@@ -237,8 +245,9 @@ class Classification(ClassifierMixin):
         if unknown := sorted(set(y[self.classes_[numbers] != y].tolist()), key=str):
             raise ValueError(f"y has labels that are not among the classes {self.classes_.tolist()}: {unknown}.")
         if learn:
-            given = {"classes": self.classes_, "y": y, "sample_weight": weight}
-            self._class_weight = compute_class_weight(self.class_weight, **given)
+            counts = CURRENT.get().total(np.bincount(numbers, weight, minlength=len(self.classes_)))
+            given = {"y": self.classes_[counts > 0], "sample_weight": counts[counts > 0]}
+            self._class_weight = compute_class_weight(self.class_weight, classes=self.classes_, **given)
         return numbers, weight * self._class_weight[numbers]
 
     def _find_units(self, data):  # noqa: ARG002 the raw score has none
@@ -262,6 +271,7 @@ class Classification(ClassifierMixin):
 
     def _first_intercept(self, data):
         """Return the log-odds of the classes' shares; of one without a row here, as if it had half a row."""
-        share = np.bincount(data.y, data.weight, minlength=len(self.classes_)) / data.weight.sum()
-        logs = np.log(np.maximum(share, 0.5 / len(data.y)))
+        total = CURRENT.get().total
+        share = total(np.bincount(data.y, data.weight, minlength=len(self.classes_))) / total(data.weight.sum())
+        logs = np.log(np.maximum(share, 0.5 / total(len(data.y))))
         return logs[1] - logs[0] if len(logs) == _BINARY else logs

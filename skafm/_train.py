@@ -11,6 +11,7 @@ from torch.func import functional_call
 from torch.nn.functional import embedding_bag
 
 from skafm._batch import Columns, Rows, localize, split
+from skafm._exchange import ALONE, Exchange, Step
 from skafm._optim import Optimizer
 
 
@@ -68,7 +69,7 @@ class Plan(NamedTuple):
     """How to go through the examples."""
 
     batch_size: int
-    """The most rows in a batch; the batches of an epoch differ by one row at most."""
+    """The most rows in a batch, those of all ranks; the batches of an epoch differ by one row at most."""
     shuffle: bool
     """Whether each epoch takes the rows in a new order."""
     memory: int
@@ -82,6 +83,7 @@ def train(
     optimizer: Optimizer,
     plan: Plan,
     generator: torch.Generator,
+    exchange: Exchange = ALONE,
 ) -> Iterator[float]:
     """Train epoch after epoch, for as long as the caller asks for one more.
 
@@ -96,6 +98,8 @@ def train(
     plan : Plan
     generator : torch.Generator
         Source of the order of the rows, on the device of the examples.
+    exchange : Exchange
+        With the other processes that train this model on rows of theirs.
 
     Yields
     ------
@@ -109,9 +113,11 @@ def train(
     """
     worst = plan.batch_size * float(module.memory(examples.rows.indptr.diff()).max())
     memory = plan.memory if worst > plan.memory else None
+    batches = _deal(exchange.gather(len(examples.rows)), exchange.rank, plan.batch_size)
     for epoch in count(1):
         module.train()
-        loss = _epoch(module, examples, objective, optimizer, plan, memory, generator)
+        order = _order(examples, plan, generator)
+        loss = _epoch(module, examples, objective, optimizer, order, batches, memory, exchange)
         learnt = [p.detach() for _, p in module.named_parameters() if p.is_floating_point()]
         extremes = torch.stack([torch.stack(p.aminmax()) for p in learnt])  # nan, if any
         if not (math.isfinite(loss) and bool(extremes.isfinite().all())):
@@ -122,28 +128,47 @@ def train(
         yield loss
 
 
+def _deal(counts: Sequence[int], rank: int, batch_size: int) -> list[tuple[int, int]]:
+    """Deal the ranks' rows to the batches like cards, and return how many of a rank, and of all, each batch has."""
+    n, before = sum(counts), sum(counts[:rank])
+    steps = -(-n // batch_size)
+
+    def dealt(start: int, stop: int, batch: int) -> int:
+        return (batch - start) // steps - (batch - stop) // steps
+
+    return [(dealt(before, before + counts[rank], batch), dealt(0, n, batch)) for batch in range(steps)]
+
+
+def _order(examples: Examples, plan: Plan, generator: torch.Generator) -> Tensor:
+    """Return the order (n_samples,) in which an epoch takes the rows."""
+    n, device = len(examples.rows), examples.target.device
+    return torch.randperm(n, generator=generator, device=device) if plan.shuffle else torch.arange(n, device=device)
+
+
 def _epoch(
     module: Module,
     examples: Examples,
     objective: Objective,
     optimizer: Optimizer,
-    plan: Plan,
+    order: Tensor,
+    batches: Sequence[tuple[int, int]],
     memory: int | None,
-    generator: torch.Generator,
+    exchange: Exchange,
 ) -> float:
     """Take a step on each batch and return the mean objective."""
-    n, device = len(examples.rows), examples.target.device
-    order = torch.randperm(n, generator=generator, device=device) if plan.shuffle else torch.arange(n, device=device)
-    total = torch.zeros((), device=device, dtype=torch.float64)
-    for chosen in order.tensor_split(-(-n // plan.batch_size)):
-        total += len(chosen) * _step(module, examples, chosen, objective, optimizer, memory)
+    total, n = torch.zeros((), device=order.device, dtype=torch.float64), 0
+    parts = torch.split(order, [mine for mine, _ in batches])
+    for chosen, (mine, everyones) in zip(parts, batches, strict=True):
+        step = _step(module, examples, chosen, objective, memory)
+        step = exchange.combine(step, mine / everyones, optimizer.parameters)
+        optimizer.step(step.values, step.gradients, dict.fromkeys(step.tables, step.features))
+        total += everyones * step.loss
+        n += everyones
     return float(total) / n
 
 
-def _step(
-    module: Module, examples: Examples, chosen: Tensor, objective: Objective, optimizer: Optimizer, memory: int | None
-) -> Tensor:
-    """Take one step on the chosen rows (B,), in pieces if need be, and return the objective there (a scalar)."""
+def _step(module: Module, examples: Examples, chosen: Tensor, objective: Objective, memory: int | None) -> Step:
+    """Return the step that the chosen rows (B,) ask for, worked in pieces if need be."""
     target = examples.target.index_select(0, chosen)  # (B,)
     weight = None if examples.weight is None else examples.weight.index_select(0, chosen)  # (B,)
     # The model sees the batch's own U features alone, so that nothing in a step has the size of the table.
@@ -154,6 +179,7 @@ def _step(
         parameters[name] = value.index_select(0, features) if name in module.per_feature else value
         if parameter.requires_grad:
             trained[name] = parameters[name].requires_grad_()
+    n_rows = max(len(chosen), 1)  # none ask for nothing
     total = target.new_zeros(())
     gradients: list[Tensor] = []
     whole = [(slice(None), batch)]
@@ -162,16 +188,15 @@ def _step(
         options = {} if weight is None or not module.weighs else {"weight": weight[rows]}
         raw = cast(Tensor, functional_call(cast(nn.Module, module), parameters, (*piece, given), options))
         each = objective.loss(raw, target[rows])
-        loss = (each.sum() if weight is None else weight[rows] @ each) / len(chosen)
+        loss = (each.sum() if weight is None else weight[rows] @ each) / n_rows
         total += loss.detach()
         parts = torch.autograd.grad(loss, list(trained.values()))
         gradients = [a + b for a, b in zip(gradients, parts, strict=True)] if gradients else list(parts)
     named = dict(zip(trained, gradients, strict=True))
     if objective.penalties:
-        share = _share(columns, len(chosen), target.dtype) if weight is None else _weighted_share(columns, weight)
+        share = _share(columns, n_rows, target.dtype) if weight is None else _weighted_share(columns, weight)
         total += _penalize(named, trained, objective, module.per_feature, share)
-    optimizer.step(trained, named, {name: features for name in module.per_feature if name in trained})
-    return total
+    return Step(total, trained, named, features, [name for name in module.per_feature if name in trained])
 
 
 def _share(columns: Columns, n_rows: int, dtype: torch.dtype) -> Tensor:

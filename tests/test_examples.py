@@ -1,4 +1,5 @@
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,22 @@ def test_stream_learns_in_constant_memory(tmp_path):
         return float(output.split("peak memory ")[1].split(" MB")[0])
 
     assert run(160_000) < run(40_000) + 20
+
+
+def test_ranks_train_one_model(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = ["--master-addr", "127.0.0.1", "--master-port", str(free.getsockname()[1])]
+    script = [str(ROOT / "examples" / "train_distributed.py"), "--rows", "2000"]
+    command = [sys.executable, "-m", "torch.distributed.run", *address, "--nproc-per-node", "2", *script]
+    output = subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True).stdout
+    assert "2 ranks" in output
+
+
+def test_search_runs_on_dask(tmp_path):
+    command = [sys.executable, str(ROOT / "examples" / "search_on_dask.py"), "--rows", "500"]
+    output = subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True).stdout
+    assert "best of 9 settings" in output
 
 
 def test_readme_has_its_two_commands_first_each_on_one_line():

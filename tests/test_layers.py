@@ -14,7 +14,7 @@ MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in R
 
 # What each module may import of skafm itself.
 ESTIMATOR = {"_base", "_docs", "_start", "_tasks", "nn"}
-TRAINING = {"_batch", "_losses", "_optim"}
+TRAINING = {"_batch", "_exchange", "_losses", "_optim"}
 MODEL = {"nn", "nn.entries", "nn.linear", "nn.model"}
 PAIRED = {"nn", "nn.entries", "nn.linear", "nn.terms"}
 ALLOWED = {
@@ -28,11 +28,12 @@ ALLOWED = {
     "_wide_deep": ESTIMATOR | {"_fields", "_hidden"},
     "_docs": set(),
     "_explain": {"_base", "_engine", "_fields", "inspection._explanation", "inspection._optional"},
-    "_fields": set(),
+    "_exchange": set(),
+    "_fields": {"_exchange"},
     "_hidden": set(),
-    "_start": {"_base", "_engine", "nn"},
-    "_tasks": set(),
-    "_base": {"_callbacks", "_engine", "_run", "_version"},
+    "_start": {"_base", "_engine", "_exchange", "nn"},
+    "_tasks": {"_exchange"},
+    "_base": {"_callbacks", "_engine", "_exchange", "_run", "_version"},
     "_version": set(),
     "_run": set(),
     "_callbacks": set(),
@@ -41,6 +42,7 @@ ALLOWED = {
     "_batch": set(),
     "_losses": set(),
     "_optim": set(),
+    "distributed": {"_exchange"},
     "datasets/__init__": {"datasets._fetch", "datasets._sampling"},
     "datasets/_fetch": {"datasets._download", "datasets._libfm", "datasets._sources"},
     "datasets/_sources": {"datasets._download"},

@@ -1,0 +1,140 @@
+"""One model trained by many processes, each on rows of its own, through a process group of ``torch.distributed``."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from skafm._exchange import CURRENT, Exchange, Step
+
+__all__ = ["sharded"]
+
+
+@contextmanager
+def sharded(group: dist.ProcessGroup | None = None) -> Iterator[None]:
+    """Fit models on the rows of all ranks together: the ``X`` and ``y`` of each are its shard.
+
+    Every rank makes the same calls, ``fit`` or ``partial_fit`` of an estimator of skafm with the same parameters, and
+    ends with the same fitted model: up to rounding that of one process with all rows and the same batches. A batch of
+    ``batch_size`` rows is made of rows of all ranks. Outside of this context nothing is shared.
+
+    Parameters
+    ----------
+    group : ProcessGroup, default=None
+        As made by ``torch.distributed.init_process_group``, whose ``timeout`` is how long a rank waits for the others;
+        by default all processes.
+
+    Raises
+    ------
+    ValueError
+        If the ranks' models or columns differ; if ``scoring`` is not ``"loss"``; if the model is a DeepCross.
+    RuntimeError
+        If there is no process group; if a rank ends, fails or does not answer in time. A model that was being fitted
+        is then as it was before.
+
+    Examples
+    --------
+    A script that ``torchrun --nproc-per-node 2 train.py`` starts, ``shard`` being a function of yours:
+
+    >>> import torch.distributed as dist
+    >>> from skafm import FMRegressor
+    >>> from skafm.distributed import sharded
+    >>> def main():
+    ...     dist.init_process_group("gloo")
+    ...     X, y = shard(dist.get_rank(), dist.get_world_size())
+    ...     with sharded():
+    ...         return FMRegressor().fit(X, y)
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        what = "sharded needs a process group: start the script with torchrun"
+        raise RuntimeError(f"{what} and call torch.distributed.init_process_group('gloo') first.")
+    ranks = _Ranks(group)
+    token = CURRENT.set(ranks)
+    try:
+        yield
+    except Exception as error:
+        ranks.tell(error)
+        raise
+    finally:
+        CURRENT.reset(token)
+
+
+class _Failure:
+    """What a rank gives in place of a value if it fails before the first exchange, as on malformed rows."""
+
+    def __init__(self, error: Exception) -> None:
+        self.text = f"{type(error).__name__}: {error}"
+
+
+class _Ranks(Exchange):
+    """The ranks of a process group."""
+
+    def __init__(self, group: dist.ProcessGroup | None) -> None:
+        self.group, self.rank, self.size = group, dist.get_rank(group), dist.get_world_size(group)
+        self.first = 0 if group is None else dist.get_global_rank(group, 0)
+        self.begun = False
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the value that each rank gives."""
+        self.begun = True
+        values: list[Any] = [None] * self.size
+        self._call(dist.all_gather_object, values, value)
+        for rank, each in enumerate(values):
+            if isinstance(each, _Failure) and rank != self.rank:
+                raise RuntimeError(f"Rank {rank} of {self.size} failed: {each.text}")
+        return values
+
+    def tell(self, error: Exception) -> None:
+        """Tell the others of an error, if they still wait for the first exchange."""
+        if not self.begun:
+            with suppress(RuntimeError):  # the error at hand is the one to see
+                self.gather(_Failure(error))
+
+    def spread(self, parameters: Mapping[str, Tensor]) -> None:
+        """Set the parameters to what they are on rank 0."""
+        for parameter in parameters.values():
+            self._call(dist.broadcast, parameter.detach(), self.first)
+
+    @torch.no_grad()
+    def combine(self, step: Step, share: float, parameters: Mapping[str, Tensor]) -> Step:
+        """Return the step of all the ranks' rows: bytes go with their distinct features, not with the tables."""
+        features = self._union(step.features) if step.tables else step.features
+        at = torch.searchsorted(features, step.features)
+        values, gradients = dict(step.values), {}
+        for name, gradient in step.gradients.items():
+            gradients[name] = gradient
+            if name in step.tables:
+                values[name] = parameters[name].index_select(0, features)
+                gradients[name] = torch.zeros_like(values[name]).index_copy_(0, at, gradient)
+        parts = [step.loss, *gradients.values()]
+        flat = torch.cat([part.flatten() for part in parts]).mul_(share)
+        self._call(dist.all_reduce, flat)
+        pieces = torch.split(flat, [part.numel() for part in parts])
+        loss, *summed = (piece.view_as(part) for piece, part in zip(pieces, parts, strict=True))
+        return Step(loss, values, dict(zip(gradients, summed, strict=True)), features, step.tables)
+
+    def _union(self, features: Tensor) -> Tensor:
+        """Return the distinct features of all ranks, ascending."""
+        counts = [features.new_empty(1) for _ in range(self.size)]
+        self._call(dist.all_gather, counts, features.new_tensor([len(features)]))
+        longest = int(torch.cat(counts).max())
+        padded = [features.new_empty(longest) for _ in range(self.size)]
+        mine = torch.nn.functional.pad(features, (0, longest - len(features)))
+        self._call(dist.all_gather, padded, mine)
+        found = [part[: int(count)] for part, count in zip(padded, counts, strict=True)]
+        union: Tensor = torch.unique(torch.cat(found))
+        return union
+
+    def _call(self, collective: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+        """Call a collective; say what is the matter if it fails."""
+        self.begun = True
+        try:
+            collective(*arguments, group=self.group, **options)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"Rank {self.rank} of {self.size} lost the others: one of them ended, failed or did not answer within "
+                "the timeout of the process group. See the first error among the ranks, and start all of them again."
+            ) from error
