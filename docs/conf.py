@@ -1,0 +1,68 @@
+"""The documentation site: ``python -m sphinx -W --keep-going -n -b html docs docs/_build/html``, without a network."""
+
+import sys
+from pathlib import Path
+
+import skafm
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "skafm"
+author = copyright = "The skafm developers"  # noqa: A001 Sphinx's name
+release = version = skafm.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+    "foreign",
+    "mathml",
+]
+exclude_patterns = ["_build", "_templates", "**sg_execution_times.rst"]
+templates_path = ["_templates"]
+nitpicky = True
+
+html_theme = "pydata_sphinx_theme"
+html_title = "skafm"
+html_static_path = ["_static"]
+html_css_files = ["skafm.css"]
+html_math_renderer = "mathml"
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {
+    "logo": {"text": "skafm"},
+    "navbar_align": "left",
+    "show_prev_next": True,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "show_toc_level": 2,
+}
+
+autosummary_generate = True
+autodoc_typehints = "none"  # the docstrings say them
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    # Those of all flights take minutes: they show the pictures that lie in docs/images.
+    "filename_pattern": r"/plot_(?!flight_delays|explain_delays)",
+    "ignore_pattern": r"/paper/",
+    "nested_sections": False,
+    "reset_argv": "gallery.arguments",
+    "backreferences_dir": "gallery/backreferences",
+    "doc_module": ("skafm",),
+    "reference_url": {"skafm": None},
+    "show_memory": False,
+    "show_signature": False,
+    "remove_config_comments": True,
+    "download_all_examples": False,
+    "abort_on_example_error": False,
+}
