@@ -1,6 +1,7 @@
 """The documentation site: ``python -m sphinx -W --keep-going -n -b html docs docs/_build/html``, without a network."""
 
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 import skafm
@@ -14,11 +15,12 @@ release = version = skafm.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
     "numpydoc",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
+    "equations",
     "foreign",
-    "mathml",
 ]
 exclude_patterns = ["_build", "_templates", "**sg_execution_times.rst"]
 templates_path = ["_templates"]
@@ -26,9 +28,11 @@ nitpicky = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skafm"
-html_static_path = ["_static"]
+# MathJax comes from a package, not from a network.
+mathjax = distribution("sphinx-mathjax-offline").locate_file("sphinx-mathjax-offline/static/mathjax/tex-svg.js")
+mathjax_path = "tex-svg.js"
+html_static_path = ["_static", str(mathjax)]
 html_css_files = ["skafm.css"]
-html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
