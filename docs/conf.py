@@ -58,8 +58,9 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     # Those of all flights take minutes: they show the pictures that lie in docs/images.
     "filename_pattern": r"/plot_(?!flight_delays|explain_delays)",
-    "ignore_pattern": r"/paper/",
+    "ignore_pattern": r"/(paper/|stream_svmlight)",
     "nested_sections": False,
+    "within_subsection_order": "gallery.Order",
     "reset_argv": "gallery.arguments",
     "backreferences_dir": "gallery/backreferences",
     "doc_module": ("skafm",),

@@ -18,6 +18,6 @@ def _number(app, doctree):
 
 
 def setup(app):
-    """Number equations when a page is read."""
+    """Have equations numbered when a page is read."""
     app.connect("doctree-read", _number)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
