@@ -64,7 +64,6 @@ sphinx_gallery_conf = {
     "reset_argv": "gallery.arguments",
     "backreferences_dir": "gallery/backreferences",
     "doc_module": ("skafm",),
-    "reference_url": {"skafm": None},
     "show_memory": False,
     "show_signature": False,
     "remove_config_comments": True,
