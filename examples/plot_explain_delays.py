@@ -67,3 +67,10 @@ WaterfallDisplay.from_predictions(explanation, ax=axes[0])
 some = encoder.transform(X_test[:20_000])
 InteractionDisplay.from_estimator(model, some, fields="auto", feature_names=names, ax=axes[1:])
 figure.savefig(options.save, dpi=150)
+# sphinx_gallery_thumbnail_path = "images/explain_delays.png"
+
+# %%
+# What the script draws of all flights; they are too many to be learnt anew whenever the site is built.
+#
+# .. image:: /images/explain_delays.png
+#    :alt: One flight's prediction, and mean absolute contribution and attention of the pairs of fields.

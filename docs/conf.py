@@ -1,0 +1,72 @@
+"""The documentation site: ``python -m sphinx -W --keep-going -n -b html docs docs/_build/html``, without a network."""
+
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+import skafm
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "skafm"
+author = copyright = "The skafm developers"  # noqa: A001 Sphinx's name
+release = version = skafm.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+    "equations",
+    "foreign",
+]
+exclude_patterns = ["_build", "_templates", "**sg_execution_times.rst"]
+templates_path = ["_templates"]
+nitpicky = True
+
+html_theme = "pydata_sphinx_theme"
+html_title = "skafm"
+# MathJax comes from a package, not from a network.
+mathjax = distribution("sphinx-mathjax-offline").locate_file("sphinx-mathjax-offline/static/mathjax/tex-svg.js")
+mathjax_path = "tex-svg.js"
+html_static_path = ["_static", str(mathjax)]
+html_css_files = ["skafm.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {
+    "logo": {"text": "skafm"},
+    "navbar_align": "left",
+    "show_prev_next": True,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "show_toc_level": 2,
+}
+
+autosummary_generate = True
+autodoc_typehints = "none"  # the docstrings say them
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    # Those of all flights take minutes: they show the pictures that lie in docs/images.
+    "filename_pattern": r"/plot_(?!flight_delays|explain_delays)",
+    "ignore_pattern": r"/(paper/|stream_svmlight)",
+    "nested_sections": False,
+    "within_subsection_order": "gallery.Order",
+    "reset_argv": "gallery.arguments",
+    "backreferences_dir": "gallery/backreferences",
+    "doc_module": ("skafm",),
+    "show_memory": False,
+    "show_signature": False,
+    "remove_config_comments": True,
+    "download_all_examples": False,
+    "abort_on_example_error": False,
+}
