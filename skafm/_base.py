@@ -233,7 +233,7 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
             fitted.__dict__.pop("feature_names_in_", None)  # the rows have no names any more
             fitted.__dict__.update(self._fitted(training))
             found = scorer(fitted, held.X, y, **weight)
-            if not (isinstance(found, Real) and np.isfinite(found)):
+            if not (isinstance(found, Real) and np.isfinite(float(found))):
                 raise ValueError(
                     f"scoring={self.scoring!r} gave {found!r} on the rows held back, and no finite number: use "
                     "another, or 'loss'."

@@ -81,7 +81,7 @@ class PairExplained(FactorizationMachine):
         """
         if by not in {"contribution", "attention"}:
             raise ValueError(f"by must be 'contribution' or 'attention', got {by!r}.")
-        if not (isinstance(n, Integral) and n > 0):
+        if not (isinstance(n, Integral) and int(n) > 0):
             raise ValueError(f"n must be a positive integer, got {n!r}.")
         X, names = self._distinct_entries(X), self._names(feature_names)
         groups = np.arange(X.shape[1])

@@ -115,9 +115,10 @@ def train(
         if not (math.isfinite(loss) and _is_finite(module, optimizer)):
             what = "A gradient" if math.isfinite(loss) else "The loss"
             became = "too large" if math.isfinite(loss) else str(loss)
+            rate = optimizer.learning_rate
             raise ValueError(
-                f"{what} became {became} in epoch {epoch}: lower learning_rate (now {optimizer.learning_rate}) or scale "
-                "X, e.g. with MaxAbsScaler."
+                f"{what} became {became} in epoch {epoch}: lower learning_rate (now {rate}) or scale X, e.g. with "
+                "MaxAbsScaler."
             )
         yield loss
 
