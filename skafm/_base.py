@@ -20,10 +20,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from skafm._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from skafm._exchange import ALONE, CURRENT, agree
 from skafm._run import Stop, run
+from skafm._sparse import check_sparse
 from skafm._version import __version__
 
 PARAMETERS = {
-    "n_factors": [Interval(Integral, 1, None, closed="left")],
+    "n_factors": [Interval(Integral, 1, 2**31 - 1, closed="both")],
     "dropout": [Interval(Real, 0, 1, closed="left")],
     "l2_linear": [Interval(Real, 0, None, closed="left")],
     "l2_factors": [Interval(Real, 0, None, closed="left")],
@@ -139,8 +140,7 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         try:
             yield
         except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
+            self.__dict__ = before  # in one step, which a second Ctrl-C cannot halve
             raise
 
     def _divide(self, X, y, sample_weight, validation, *, reset):
@@ -154,21 +154,26 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
             raise ValueError("sample_weight_val weighs X_val: give X_val and y_val too, or leave it out.")
         train = self._check(X, y, sample_weight, reset=reset, learn=True)
         if given:
-            return train, self._check(*validation, reset=False, learn=False)
+            with _explained("X_val, y_val or sample_weight_val will not do"):
+                return train, self._check(*validation, reset=False, learn=False)
         few = self.early_stopping == "auto" and CURRENT.get().total(len(train.y)) <= _FEW_ROWS
         if few or not self.early_stopping:
             return train, None
         size = {"test_size": self.validation_fraction, "random_state": check_random_state(self.random_state)}
-        parts = train_test_split(*train, stratify=self._strata(train.y), **size)
+        with _explained(f"validation_fraction={self.validation_fraction} cannot hold back some of {len(train.y)} rows"):
+            parts = train_test_split(*train, stratify=self._strata(train.y), **size)
         return Data(*parts[::2]), Data(*parts[1::2])
 
     def _check(self, X, y, sample_weight, *, reset, learn):
         """Validate rows and targets; leave out those of weight zero, which are no rows."""
         dtype = [np.float64, np.float32]
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=dtype, reset=reset, **self._target_checks)
+        X, y = self._validate(X, y, dtype=dtype, reset=reset, **self._target_checks)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if not weight.any():
-            raise ValueError("All sample weights are zero: give at least one sample a positive weight.")
+        if not 0 < weight.sum() < np.inf:
+            raise ValueError(
+                f"sample_weight must have a finite sum above zero, but sums to {weight.sum()}: only the ratios of the "
+                "weights matter, so divide them all by the largest, or leave rows of weight zero out."
+            )
         if not weight.all():
             X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
         if learn:
@@ -183,6 +188,16 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         names = tuple(getattr(self, "feature_names_in_", ()))
         shared |= {"n_features": X.shape[1], "feature_names": names, "dtype": X.dtype.name, "n_outputs": y.shape[1:]}
         return shared | {"model": type(self).__name__}
+
+    def _validate(self, *arrays, **checks):
+        """Return rows, and targets if there are any, as scikit-learn's checks leave them, the rows dense or CSR."""
+        X, *y = arrays
+        return validate_data(self, check_sparse(X), *y, accept_sparse="csr", **checks)
+
+    def _check_rows(self, X):
+        """Return the rows to predict, in the precision of the model."""
+        check_is_fitted(self)
+        return self._validate(X, dtype=self.factors_.dtype, reset=False)
 
     def _prepare(self, train, held, *, go_on, keep_units=False, shuffle=None):
         """Return the training at its start, its examples, and the function that scores the held-out rows or None."""
@@ -240,12 +255,13 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
             fitted = copy.copy(self)
             fitted.__dict__.pop("feature_names_in_", None)  # the rows have no names any more
             fitted.__dict__.update(self._fitted(training))
-            found = float(scorer(fitted, held.X, y, **weight))
-            if not np.isfinite(found):
+            found = scorer(fitted, held.X, y, **weight)
+            if not (isinstance(found, Real) and np.isfinite(float(found))):
                 raise ValueError(
-                    f"scoring={self.scoring!r} gave {found} on the rows held back: use another, or 'loss'."
+                    f"scoring={self.scoring!r} gave {found!r} on the rows held back, and no finite number: use "
+                    "another, or 'loss'."
                 )
-            return found
+            return float(found)
 
         return score
 
@@ -298,10 +314,11 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         """Return the raw score of each row, (n_samples,) or (n_samples, n_outputs)."""
         from skafm import _engine
 
-        check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=self.factors_.dtype, reset=False)
+        X = self._check_rows(X)
         module, parameters = self._at_hand()
-        return _engine.raw_score(module, parameters, X, _engine.find_device(self.device), working_memory())
+        raw = _engine.raw_score(module, parameters, X, _engine.find_device(self.device), working_memory())
+        check_finite(X, raw)
+        return raw
 
     def _at_hand(self):
         """Return a module of the fitted sizes, without data, and the parameters to fill it with."""
@@ -323,6 +340,24 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def check_finite(X, *results):
+    """Raise an error if what came of the rows X is not finite."""
+    if not all(np.isfinite(result).all() for result in results):
+        raise ValueError(
+            f"A prediction is not finite: X, up to {abs(X).max()}, is too large for this model in {X.dtype}. Scale X, "
+            "e.g. with MaxAbsScaler, to fit and to predict."
+        )
+
+
+@contextmanager
+def _explained(what):
+    """Put ``what`` before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from error
 
 
 def parameters_of(model, attributes):

@@ -10,6 +10,8 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn.functional import pad
 
+from skafm._sparse import check_sparse
+
 
 class Batch(NamedTuple):
     """Ragged rows: the arguments of a module's ``forward``."""
@@ -133,8 +135,7 @@ class Rows:
         ValueError
             If the index arrays of ``X`` contradict each other or its shape.
         """
-        X = sparse.csr_array(X)
-        X.check_format()
+        X = sparse.csr_array(check_sparse(X))
         if not (X.has_canonical_format and X.data.all()):
             X = X.copy()
             X.sum_duplicates()

@@ -92,6 +92,12 @@ class Training:
         """Return copies of the parameters that make the raw score ``shift + scale * raw``."""
         mine = {p.data_ptr() for _, p in self.module.named_parameters()}
         moved = self.module.rescaled(*_like(self.module, shift, scale))
+        for name, p in moved.items():
+            if not bool(p.isfinite().all()):
+                raise ValueError(
+                    f"In the units of y {name} does not fit {p.dtype}: lower learning_rate (now "
+                    f"{self.optimizer.learning_rate}), give X in float64, or y in other units."
+                )
         return {
             name: (p.detach().clone() if p.data_ptr() in mine else p.detach()).numpy(force=True)
             for name, p in moved.items()
@@ -137,10 +143,11 @@ def find_device(device: Any) -> torch.device:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         found = torch.device(device)
+        if found.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"device={device!r} asks for CUDA, but torch finds no CUDA device: use 'cpu' or 'auto'.")
+        torch.Generator(found)  # fails where this torch, or this machine, cannot compute
     except RuntimeError as error:
         raise ValueError(f"device={device!r} is not one: use 'cpu', 'cuda', 'cuda:1', ... or 'auto'.") from error
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={device!r} asks for CUDA, but torch finds no CUDA device: use 'cpu' or 'auto'.")
     return found
 
 

@@ -1,11 +1,12 @@
 """Which interactions made a prediction: for models whose raw score is a sum over the pairs of a row."""
 
+from numbers import Integral
+
 import numpy as np
 from scipy import sparse
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skafm._base import FactorizationMachine, working_memory
-from skafm._fields import infer_fields
+from skafm._base import FactorizationMachine, check_finite, working_memory
+from skafm._fields import infer_fields, number_fields
 from skafm.inspection._explanation import Explanation
 from skafm.inspection._optional import import_pandas
 
@@ -29,7 +30,7 @@ class PairExplained(FactorizationMachine):
             Intercept, linear terms and interactions, in the units of ``predict`` or, of a classifier, of
             ``decision_function``, and each row's sum is that; ``clip`` aside.
         """
-        X = self._check_rows(X)
+        X = self._distinct_entries(X)
         parts = zip(*self._pairs_of(X), strict=True)
         rows, left, right, attention, interaction = (np.concatenate(each) for each in parts)
         linear = self._linear_of(X)
@@ -80,7 +81,9 @@ class PairExplained(FactorizationMachine):
         """
         if by not in {"contribution", "attention"}:
             raise ValueError(f"by must be 'contribution' or 'attention', got {by!r}.")
-        X, names = self._check_rows(X), self._names(feature_names)
+        if not (isinstance(n, Integral) and int(n) > 0):
+            raise ValueError(f"n must be a positive integer, got {n!r}.")
+        X, names = self._distinct_entries(X), self._names(feature_names)
         groups = np.arange(X.shape[1])
         if fields is not None:
             names, groups = _name_fields(fields, X, names)
@@ -102,10 +105,9 @@ class PairExplained(FactorizationMachine):
         frame = frame[frame["support"] >= min_support].sort_values(column, ascending=False, kind="stable")
         return frame.head(n).reset_index(drop=True)
 
-    def _check_rows(self, X):
+    def _distinct_entries(self, X):
         """Return the rows as CSR with sorted, distinct entries and no zeros."""
-        check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=self.factors_.dtype, reset=False)
+        X = self._check_rows(X)
         X = sparse.csr_array(X, copy=sparse.issparse(X))
         X.sum_duplicates()
         X.eliminate_zeros()
@@ -116,7 +118,9 @@ class PairExplained(FactorizationMachine):
         from skafm import _engine
 
         module, parameters = self._at_hand()
-        return _engine.pairs_of(module, parameters, X, _engine.find_device(self.device), working_memory())
+        for part in _engine.pairs_of(module, parameters, X, _engine.find_device(self.device), working_memory()):
+            check_finite(X, *part[3:])
+            yield part
 
     def _linear_of(self, X):
         """Return ``w_i x_i`` of each entry, (n_entries,) or (n_entries, n_outputs)."""
@@ -140,12 +144,7 @@ def _name_fields(fields, X, names):
         seen = np.unique(X.indices)  # a column that no row has may stand in the run before its own
         runs = [names[seen[numbers[seen] == number]] for number in range(numbers[-1] + 1)]
         return np.array([_common(run, number) for number, run in enumerate(runs)], dtype=object), numbers
-    given = np.asarray(fields)
-    if given.shape != (X.shape[1],):
-        raise ValueError(
-            f"fields must name the field of each of the {X.shape[1]} columns, but has shape {given.shape}."
-        )
-    found, numbers = np.unique(given, return_inverse=True)
+    found, numbers = number_fields(fields, X.shape[1])
     return found.astype(object), numbers
 
 

@@ -26,13 +26,7 @@ class ByField:
             return self.fields_
         n_features = X.shape[1]
         if not isinstance(self.fields, str):
-            given = np.asarray(self.fields)
-            if given.shape != (n_features,):
-                raise ValueError(
-                    f"fields must name the field of each of the {n_features} columns of X, shape ({n_features},), "
-                    f"but has shape {given.shape}."
-                )
-            return np.unique(given, return_inverse=True)[1].astype(np.int64)
+            return number_fields(self.fields, n_features)[1]
         fields = _runs(np.max(CURRENT.get().gather(_nearest(X)), axis=0))
         if fields[-1] >= _MOST:
             raise ValueError(
@@ -40,6 +34,23 @@ class ByField:
                 "or use a model that needs none, such as AFM, NFM or HOFM."
             )
         return fields
+
+
+def number_fields(fields, n_features):
+    """Return the distinct names or numbers of given fields, and which of them each column has (n_features,)."""
+    try:
+        given = np.asarray(fields)
+        found, numbers = np.unique(given, return_inverse=True)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"fields must be all numbers or all names: {error}.") from error
+    if given.shape != (n_features,):
+        raise ValueError(
+            f"fields must name the field of each of the {n_features} columns of X, shape ({n_features},), "
+            f"but has shape {given.shape}."
+        )
+    if found.dtype.kind == "f" and np.isnan(found).any():
+        raise ValueError("fields must name the field of every column, but some are nan.")
+    return found, numbers.astype(np.int64)
 
 
 def infer_fields(X):

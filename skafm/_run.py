@@ -44,13 +44,18 @@ def run(training, examples, monitor, stop, *, verbose, task=None, fitted=None):
     stop : Stop
     verbose : bool
     task : FitTask, optional
-        Told of each epoch, and may stop.
+        Told of each epoch, and may stop. A training without one is a part of another, which Ctrl-C ends with it.
     fitted : callable, optional
         Returns the fitted attributes that callbacks may ask for.
 
     Returns
     -------
     History
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the first epoch was interrupted; later ones end the training with a warning.
     """
     history, kept, over = History([], []), None, False
     losses, scores = history
@@ -69,6 +74,8 @@ def run(training, examples, monitor, stop, *, verbose, task=None, fitted=None):
             over |= task is not None and task.end_epoch(epoch, fitted)
             over = any(training.exchange.gather(over))
     except KeyboardInterrupt:
+        if task is None or not losses:
+            raise
         over, done = True, f"The fit was interrupted: this is the model of {len(losses)} epochs"
         warnings.warn(f"{done} and of what was done of the next.", stacklevel=6)
     if kept is not None:

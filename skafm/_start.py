@@ -68,6 +68,11 @@ class FMStart(FactorizationMachine):
                 f"init must be a factorization machine with factors_ of shape (n_features, n_factors) = {expected}, "
                 f"but {self.init} has {came}: fit it on the same columns and with the same n_factors."
             )
+        theirs, mine = (getattr(model, "classes_", np.empty(0)) for model in (self.init, self))
+        if not np.array_equal(theirs, mine):
+            raise ValueError(
+                "init must predict what is to be learnt, the same classes or numbers: fit it on the same y."
+            )
         outputs, given = tuple(_engine.intercept_of(module).shape), np.shape(self.init.intercept_)
         if given != outputs:
             raise ValueError(

@@ -75,7 +75,12 @@ class Regression(RegressorMixin):
         return np.clip(raw, *(bound.astype(raw.dtype) for bound in self._range)) if self.clip else raw
 
     def _check_target(self, y, weight, *, learn):
-        y = y.astype(np.float64)
+        try:
+            y = np.asarray(y).astype(np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"y must be numbers that float64 can hold: {error}.") from error
+        if not np.isfinite(y).all():
+            raise ValueError("y must be finite numbers, but some are missing, nan or infinite.")
         if y.ndim > 1 and y.shape[1] == 1:
             message = "A column-vector y was passed when a 1d array was expected: use y.ravel()."
             warnings.warn(message, DataConversionWarning, stacklevel=5)
@@ -88,13 +93,21 @@ class Regression(RegressorMixin):
 
     def _find_units(self, data):
         """Return the shift and scale that lead from the raw score of training to y."""
-        total = CURRENT.get().total
-        weight = total(data.weight.sum())
-        mean = total(data.weight @ data.y) / weight
-        scale = np.sqrt(total(data.weight @ (data.y - mean) ** 2) / weight)
-        double = np.finfo(np.float64)
-        # A constant y has rounding for a spread, or none.
-        return mean, np.maximum(np.maximum(scale, 10 * double.eps * np.abs(mean)), double.tiny)
+        exchange, double, precision = CURRENT.get(), np.finfo(np.float64), np.finfo(data.X.dtype)
+        weight = exchange.total(data.weight.sum())
+        mean = exchange.total(data.weight @ data.y) / weight
+        off = data.y - mean
+        largest = np.max(exchange.gather(np.abs(off).max(axis=0)), axis=0)
+        unit = 2.0 ** np.frexp(largest)[1]  # squares of off / unit stay in range, and lose no bit
+        unit = np.clip(unit, double.tiny, double.max)
+        scale = unit * np.sqrt(exchange.total(data.weight @ (off / unit) ** 2) / weight)
+        rounding = np.maximum(10 * double.eps * np.abs(mean), double.tiny)
+        if not np.all((scale <= rounding) | ((scale > precision.tiny * 1e3) & (scale < precision.max / 1e3))):
+            raise ValueError(
+                f"y has a standard deviation of {scale}, out of the range of {data.X.dtype}, the precision of X: "
+                "give y in other units, or X in float64."
+            )
+        return mean, np.maximum(scale, rounding)  # a constant y has rounding for a spread, or none
 
     def _encode(self, y):
         shift, scale = self._units
@@ -161,6 +174,8 @@ class Classification(ClassifierMixin):
             raise ValueError(f"{what}: give partial_fit a dict of weights, e.g. from compute_class_weight.")
         with self._all_or_nothing():
             if classes is not None:
+                if np.ndim(classes) != 1 or len(classes) < _BINARY:
+                    raise ValueError(f"classes must be all labels there will be, two or more, got {classes!r}.")
                 classes = unique_labels(classes)
                 if not np.array_equal(getattr(self, "classes_", classes), classes):
                     raise ValueError(f"classes={classes} is not what it was in earlier calls: {self.classes_}.")
@@ -247,8 +262,22 @@ class Classification(ClassifierMixin):
         if learn:
             counts = CURRENT.get().total(np.bincount(numbers, weight, minlength=len(self.classes_)))
             given = {"y": self.classes_[counts > 0], "sample_weight": counts[counts > 0]}
-            self._class_weight = compute_class_weight(self.class_weight, classes=self.classes_, **given)
+            self._class_weight = self._find_class_weight(given | {"classes": self.classes_})
         return numbers, weight * self._class_weight[numbers]
+
+    def _find_class_weight(self, given):
+        """Return the weight of each class."""
+        try:
+            weight = np.asarray(compute_class_weight(self.class_weight, **given), np.float64)
+            total = (weight[np.searchsorted(self.classes_, given["y"])] * given["sample_weight"]).sum()
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"class_weight={self.class_weight!r} will not do: {error}.") from error
+        if not (np.all(weight >= 0) and 0 < total < np.inf):
+            raise ValueError(
+                f"class_weight must give no class a negative weight, and some rows a finite one above zero, got "
+                f"{self.class_weight!r}."
+            )
+        return weight
 
     def _find_units(self, data):  # noqa: ARG002 the raw score has none
         return np.zeros(()), np.ones(())

@@ -118,12 +118,13 @@ def train(
         module.train()
         order = _order(examples, plan, generator)
         loss = _epoch(module, examples, objective, optimizer, order, batches, memory, exchange)
-        learnt = [p.detach() for _, p in module.named_parameters() if p.is_floating_point()]
-        extremes = torch.stack([torch.stack(p.aminmax()) for p in learnt])  # nan, if any
-        if not (math.isfinite(loss) and bool(extremes.isfinite().all())):
-            what = f"The loss became {loss} in epoch {epoch}"
+        if not (math.isfinite(loss) and _is_finite(module, optimizer)):
+            what = "A gradient" if math.isfinite(loss) else "The loss"
+            became = "too large" if math.isfinite(loss) else str(loss)
+            rate = optimizer.learning_rate
             raise ValueError(
-                f"{what}: lower learning_rate (now {optimizer.learning_rate}) or scale X, e.g. with MaxAbsScaler."
+                f"{what} became {became} in epoch {epoch}: lower learning_rate (now {rate}) or scale X, e.g. with "
+                "MaxAbsScaler."
             )
         yield loss
 
@@ -143,6 +144,14 @@ def _order(examples: Examples, plan: Plan, generator: torch.Generator) -> Tensor
     """Return the order (n_samples,) in which an epoch takes the rows."""
     n, device = len(examples.rows), examples.target.device
     return torch.randperm(n, generator=generator, device=device) if plan.shuffle else torch.arange(n, device=device)
+
+
+def _is_finite(module: Module, optimizer: Optimizer) -> bool:
+    """Return whether parameters and the optimizer's states are: Adagrad does not move what has an infinite one."""
+    learnt = [p.detach() for _, p in module.named_parameters() if p.is_floating_point()]
+    learnt += [state for states in optimizer.states.values() for state in states]
+    extremes = torch.stack([torch.stack(p.aminmax()) for p in learnt])  # nan, if any
+    return bool(extremes.isfinite().all())
 
 
 def _epoch(

@@ -1,0 +1,122 @@
+"""Fit and predict what hypothesis draws, valid and corrupt: nothing but a finite prediction or a clear error may come.
+
+python tests/benchmarks/fuzz.py --cases 10000 --seed 0
+"""
+
+import argparse
+import copy
+import faulthandler
+import json
+import sys
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import reference
+from strategies import corrupted, csr
+
+import skafm
+
+MODELS = ["FMRegressor", "AFMRegressor", "HOFMRegressor", "FFMRegressor", "NFMRegressor", "WideDeepRegressor"]
+MODELS += ["FMClassifier", "AFMClassifier"]
+
+
+@st.composite
+def calls(draw):
+    """Return a call of ``fit``, of which at most one argument is wrong, and what is wrong with it."""
+    wrong = draw(st.sampled_from(["nothing", "nothing", "X", "X", "y", "weight", "width", "size"]))
+    X = draw(corrupted() if wrong == "X" else csr(largest=draw(st.sampled_from([30, 1e8, 1e30]))))
+    n = X.shape[0]
+    numbers = st.floats(-1e3, 1e3)
+    y = np.array(draw(st.lists(numbers, min_size=n, max_size=n)))
+    weight = np.array(draw(st.lists(st.floats(0.1, 10), min_size=n, max_size=n)))
+    if wrong in {"y", "weight"}:
+        array = {"y": y, "weight": weight}[wrong]
+        array[draw(st.integers(0, n - 1))] = draw(st.sampled_from([np.nan, -np.inf, 1e200, -1e308, -1.0, 0.0]))
+    if wrong == "size":
+        y = y[:-1]
+    return draw(st.sampled_from(MODELS)), X, y, weight, wrong
+
+
+def build(name):
+    deep = {"hidden_layer_sizes": (3,)} if name.startswith(("NFM", "WideDeep")) else {}
+    return getattr(skafm, name)(n_factors=2, max_iter=2, random_state=0, **deep)
+
+
+def bits(*arrays):
+    return [array.tobytes() for array in arrays]
+
+
+def judge(name, X, y, weight, wrong):
+    """Return what is wrong with what came of a call, or None; and how the call ended."""
+    model = build(name)
+    if name.endswith("Classifier"):
+        y = np.where(np.isfinite(y), np.arange(len(y)) % 2, y)
+    given_bits, fields = bits(X.data, X.indices, X.indptr, y, weight), dict(vars(model))
+    try:
+        model.fit(X, y, sample_weight=weight)
+        rows = X[:, :-1] if wrong == "width" and X.shape[1] > 1 else X
+        fields = dict(vars(model))
+        raw = model._raw(rows)
+    except (ValueError, TypeError) as error:
+        ended = f"{type(error).__name__}: {str(error)[:60]}"
+        same = vars(model).keys() == fields.keys() and all(vars(model)[key] is fields[key] for key in fields)
+        finding = None if same else f"the estimator changed, after {ended}"
+    else:
+        ended, finding = "finite", None if np.isfinite(raw).all() else "a prediction that is not finite"
+        if finding is None and name in {"FMRegressor", "AFMRegressor"} and abs(X.data).max(initial=0) <= 30:
+            finding = differs(model, rows, raw)
+        if wrong == "width" and X.shape[1] > 1:
+            finding = "rows of another width were predicted"
+    if bits(X.data, X.indices, X.indptr, y, weight) != given_bits:
+        finding = f"input changed, after {ended}"
+    return finding, ended
+
+
+def differs(model, X, raw):
+    rows, V = abs(X.toarray()).astype(float), abs(model.factors_).astype(float)
+    p = abs(getattr(model, "projection_", np.ones(1))).max()
+    span = abs(model.intercept_) + rows @ abs(model.coef_) + p * ((rows @ V) ** 2).sum(1) + 1e-30
+    error = abs(raw - reference.predict(model, X.toarray().astype(float))) / span
+    return None if error.max() < 1e4 * np.finfo(raw.dtype).eps else f"{error.max():.0e} away from the equation"
+
+
+def main():
+    """Draw the cases, and print how many, in how long, with what findings."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    faulthandler.enable()
+    warnings.simplefilter("ignore")
+    findings, ends, wrongs = {}, Counter(), Counter()
+
+    @seed(arguments.seed)
+    @settings(max_examples=arguments.cases, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(calls())
+    def case(call):
+        wrongs[call[-1]] += 1
+        try:
+            finding, ended = judge(*call)
+        except Exception as error:
+            finding, ended = f"{type(error).__name__}: {str(error)[:120]}", "another error"
+        ends["finite" if ended == "finite" else "error"] += 1
+        if finding:
+            findings.setdefault(f"{call[0]}: {finding}", repr(copy.copy(call))[:300])
+
+    started = time.perf_counter()
+    case()
+    seconds = round(time.perf_counter() - started, 1)
+    line = {"cases": sum(ends.values()), "seconds": seconds, "seed": arguments.seed, **ends, "wrong": wrongs}
+    print(json.dumps({**line, "findings": findings}))
+
+
+if __name__ == "__main__":
+    main()
