@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.exceptions import ConvergenceWarning, InconsistentVersionWarning
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -128,6 +128,7 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
             train, held = self._divide(X, y, sample_weight, (X_val, y_val, sample_weight_val), reset=not go_on)
             training, examples, monitor = self._prepare(train, held, go_on=go_on)
             self._run(training, examples, monitor, task)
+            self._compare(training.evaluate(examples, self._first_intercept(train)))
             self._store(training)
             self.__dict__.pop("_paused", None)
             task.end()
@@ -277,6 +278,17 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         history = run(training, examples, monitor, stop, verbose=verbose, task=task, fitted=fitted)
         self.loss_curve_, self.n_iter_, self.best_iter_ = history.losses, len(history.losses), history.best
         self.validation_scores_ = None if monitor is None else history.scores
+
+    def _compare(self, constant):
+        """Warn if the loss is far above that of a constant prediction."""
+        loss = self.loss_curve_[self.best_iter_ - 1]
+        if loss > 2 * constant + 1:
+            warnings.warn(
+                f"The loss, {loss:.4g}, is far above that of predicting the same for all rows, {constant:.4g}: scale "
+                f"X, e.g. with MaxAbsScaler, or lower learning_rate (now {self.learning_rate}).",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
 
     def _partial_fit(self, X, y, sample_weight):
         """Train on rows in the order they come, once, with the units and the optimizer of the calls before."""

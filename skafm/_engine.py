@@ -75,9 +75,14 @@ class Training:
         """Train epoch after epoch and yield each one's loss."""
         return train(self.module, examples, self.objective, self.optimizer, self.plan, self.generator, self.exchange)
 
-    def evaluate(self, examples: Examples) -> float:
-        """Return the mean loss of other examples, penalties not counted."""
-        raw = predict(self.module, examples.rows, _ROWS_AT_ONCE, self.plan.memory)
+    def evaluate(self, examples: Examples, constant: ArrayLike | None = None) -> float:
+        """Return the mean loss of examples, penalties not counted; or that of a constant raw score."""
+        if constant is None:
+            raw = predict(self.module, examples.rows, _ROWS_AT_ONCE, self.plan.memory)
+        else:
+            rows = examples.rows
+            one = torch.as_tensor(constant, dtype=rows.dtype, device=rows.device)
+            raw = one.expand(len(rows), *one.shape)  # (n_samples,) or (n_samples, C)
         losses = self.loss(raw, examples.target).double()
         weight = torch.ones_like(losses) if examples.weight is None else examples.weight.double()
         total = self.exchange.total

@@ -4,11 +4,13 @@ import importlib
 import importlib.util
 import itertools
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 import sklearn
 from sklearn.base import clone, is_classifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.metrics import log_loss
 from sklearn.model_selection import (
@@ -47,6 +49,20 @@ def data():
 )
 def test_stalled_compares_the_best_of_the_last_with_the_best_before(losses, expected):
     assert stalled(losses, tol=0.1, n=2) is expected
+
+
+@every
+@pytest.mark.parametrize("several", [False, True], ids=["one output", "several"])
+def test_loss_far_above_that_of_a_constant_is_a_warning(Estimator, several, data):
+    X, y = data(Estimator)
+    if several:
+        y = np.arange(len(y)) % 3 if is_classifier(Estimator()) else np.column_stack([y, -y])
+    model = Estimator(random_state=0, max_iter=5, tol=1e20, n_iter_no_change=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(X, y)
+    with pytest.warns(ConvergenceWarning, match=r"far above that of predicting the same for all rows.*MaxAbsScaler"):
+        model.fit(1e4 * X, y)
 
 
 # --- early stopping ---------------------------------------------------------------------------------------------------
