@@ -1,6 +1,8 @@
-"""The built site, opened in a browser: ``python -m pytest -m site`` after ``python -m sphinx -b html docs docs/_build/html``."""
+"""The built site, opened in a browser: ``python -m pytest -m site``, when Sphinx has built it."""
 
 import functools
+import importlib
+import importlib.util
 import shutil
 import threading
 from html.parser import HTMLParser
@@ -9,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
+from test_docs import PUBLIC
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "docs" / "_build" / "html"
@@ -22,13 +25,14 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.links, self.ids = [], {""}
+        self.links, self.ids, self.equations = [], {""}, 0
         self.feed(text)
 
-    def handle_starttag(self, tag, attrs):
-        """Note ids, and the addresses of links, pictures, scripts and styles."""
+    def handle_starttag(self, tag, attrs):  # noqa: ARG002
+        """Count equations; note ids, and the addresses of links, pictures, scripts and styles."""
         given = dict(attrs)
         self.ids |= {given[key] for key in ("id", "name") if given.get(key)}
+        self.equations += "math" in (given.get("class") or "").split()
         self.links += [given[key] for key in ("href", "src") if given.get(key)]
 
 
@@ -36,10 +40,9 @@ class Page(HTMLParser):
 def pages():
     """Return the pages of the site, by their paths."""
     if not (SITE / "index.html").exists():
-        pytest.fail(
-            f"There is no site: run `python -m sphinx -W --keep-going -n -b html docs {SITE.relative_to(ROOT)}`."
-        )
-    return {path.relative_to(SITE).as_posix(): Page(path.read_text()) for path in SITE.rglob("*.html")}
+        pytest.fail("There is no site: run `python -m sphinx -W --keep-going -n -b html docs docs/_build/html`.")
+    paths = [path for path in SITE.rglob("*.html") if "_static" not in path.parts]
+    return {path.relative_to(SITE).as_posix(): Page(path.read_text()) for path in paths}
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +62,11 @@ def address(pages):  # noqa: ARG001 they must be there
 @pytest.fixture(scope="module")
 def browser(address):  # noqa: ARG001 first the site, then the browser
     """Return a Chromium without a window, that reaches nothing but the site."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is in the site extra")
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.fail("There is no browser: run `apt-get install chromium chromium-driver`.")
+    if not (chromium and driver and importlib.util.find_spec("selenium")):
+        what = "`pip install selenium` and `apt-get install chromium chromium-driver`"
+        pytest.fail(f"There is no browser, or nothing to steer it with: run {what}.")
+    webdriver = importlib.import_module("selenium.webdriver")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "window-size=1400,900"):
@@ -76,9 +80,8 @@ def browser(address):  # noqa: ARG001 first the site, then the browser
 
 def wait(browser, script):
     """Wait until a script returns something true, and return it."""
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    return WebDriverWait(browser, 20).until(lambda chrome: chrome.execute_script(script))
+    ui = importlib.import_module("selenium.webdriver.support.ui")
+    return ui.WebDriverWait(browser, 20).until(lambda chrome: chrome.execute_script(script))
 
 
 def test_no_internal_link_is_dead(pages):
@@ -96,8 +99,6 @@ def test_no_internal_link_is_dead(pages):
 
 
 def test_every_public_name_has_a_page(pages):
-    from tests.test_docs import PUBLIC
-
     assert [name for name in PUBLIC if name not in pages.get(f"api/{name}.html", Page("")).ids] == []
 
 
@@ -120,13 +121,21 @@ def test_gallery_shows_its_pictures(browser, address, pages):
         assert min(widths) > 0, path
 
 
-def test_equations_and_pages_load_without_errors(browser, address, pages):
+def test_pages_load_without_errors(browser, address, pages):
     browser.get_log("browser")
     errors = []
     for path in pages:
         browser.get(address + path)
         errors += [(path, entry["message"]) for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert not errors
+
+
+def test_equations_are_drawn_without_a_network(browser, address, pages):
+    equations = {path: page.equations for path, page in pages.items() if page.equations}
+    assert equations
+    for path, number in equations.items():
+        browser.get(address + path)
+        assert wait(browser, f"return document.querySelectorAll('mjx-container svg').length == {number}"), path
 
 
 def test_no_page_is_wider_than_a_phone(browser, address, pages):
