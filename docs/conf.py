@@ -58,7 +58,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     # Those of all flights take minutes: they show the pictures that lie in docs/images.
     "filename_pattern": r"/plot_(?!flight_delays|explain_delays)",
-    "ignore_pattern": r"/(paper/|stream_svmlight)",
+    "ignore_pattern": r"/(?!plot_)\w+\.py$",
     "nested_sections": False,
     "within_subsection_order": "gallery.Order",
     "reset_argv": "gallery.arguments",

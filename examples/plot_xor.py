@@ -1,4 +1,4 @@
-"""
+r"""
 What a linear model cannot see
 ==============================
 
@@ -6,8 +6,8 @@ Eight groups of readers, eight topics. Half the groups like half the topics and 
 it the other way round. Each group likes as much as it dislikes, and each topic is liked as much as disliked: taken
 alone, neither says anything. This is the exclusive or, and a linear model can but guess.
 
-A factorization machine learns a vector for each group and for each topic, and that of two their product decides. So it
-also knows about pairs of a group and a topic that were never seen together.
+A factorization machine learns a vector for each group and for each topic, and for the two together their product
+:math:`\langle v_{group}, v_{topic} \rangle` decides. So it also knows about pairs that were never seen.
 """
 
 # %%

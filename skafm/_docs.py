@@ -93,7 +93,7 @@ validation_scores_ : list of float or None
     Score of the rows held back after each epoch; None without early stopping.
 n_features_in_ : int
     Number of features seen in ``fit``.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (n_features,)
     Names of the features, where X had names that are all strings.""",
 }
 

@@ -1,5 +1,10 @@
 """Data that several tests share."""
 
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads would wait for one another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import torch

@@ -9,14 +9,36 @@ import pytest
 import skafm
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
+FLIGHTS = [ROOT / "examples" / f"plot_{name}.py" for name in ("explain_delays", "flight_delays", "late_flights")]
+EXAMPLES = sorted(set((ROOT / "examples").glob("plot_*.py")) - set(FLIGHTS))
+# Runs an example and sees that each of its axes, or one that shares its scale, has its labels.
+LABELLED = """
+import runpy, sys
+from matplotlib import pyplot
+
+pyplot.show = lambda: None
+runpy.run_path(sys.argv[1])
+figures = [pyplot.figure(number) for number in pyplot.get_fignums()]
+assert figures
+for axes in (axes for figure in figures for axes in figure.axes if axes.get_label() != "<colorbar>"):
+    assert any(each.get_xlabel() for each in axes.get_shared_x_axes().get_siblings(axes)), axes
+    assert any(each.get_ylabel() for each in axes.get_shared_y_axes().get_siblings(axes)), axes
+"""
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", FLIGHTS, ids=lambda path: path.stem)
 def test_example_runs_on_few_rows(example, tmp_path):
     command = [sys.executable, str(example), "--rows", "4000", "--save", str(tmp_path / "picture.png")]
     subprocess.run(command, check=True, cwd=tmp_path, env={"MPLBACKEND": "agg", "HOME": str(tmp_path)})
     assert (tmp_path / "picture.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs_and_labels_what_it_shows(example, tmp_path):
+    if example.stem == "plot_learning_curves":
+        pytest.importorskip("sklearn.callback")
+    command = [sys.executable, "-W", "error", "-c", LABELLED, str(example)]
+    subprocess.run(command, check=True, cwd=tmp_path, env={"MPLBACKEND": "agg", "HOME": str(tmp_path)})
 
 
 def test_stream_learns_in_constant_memory(tmp_path):

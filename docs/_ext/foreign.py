@@ -9,7 +9,13 @@ _PAGES = {
     "scipy.": "https://docs.scipy.org/doc/scipy/reference/generated/{}.html",
     "pandas.": "https://pandas.pydata.org/docs/reference/api/{}.html",
 }
-_LABELS = {"metadata_routing": "https://scikit-learn.org/stable/metadata_routing.html"}  # of inherited docstrings
+_SKLEARN = "https://scikit-learn.org/stable/"
+_LABELS = {  # of the docstrings that scikit-learn's classes hand down
+    "metadata_routing": f"{_SKLEARN}metadata_routing.html",
+    "meta-estimator": f"{_SKLEARN}glossary.html#term-meta-estimator",
+    "accuracy_score": f"{_SKLEARN}modules/model_evaluation.html#accuracy-score",
+    "r2_score": f"{_SKLEARN}modules/model_evaluation.html#r2-score",
+}
 
 
 def _resolve(app, env, node, content):  # noqa: ARG001 Sphinx passes them

@@ -17,7 +17,7 @@ _ROWS = 60_000  # of 327,346 flights: the site is built in minutes
 
 
 class Order:
-    """Sorts examples, the simplest first and those without a place last."""
+    """Sorts examples, the simplest first, new ones last."""
 
     def __init__(self, folder):
         self.folder = folder

@@ -16,7 +16,9 @@ class Explanation:
     Parameters
     ----------
     n_rows : int
+        How many rows are explained.
     intercept : ndarray of shape () or (n_outputs,)
+        w0.
     linear_rows, linear_features : ndarray of shape (n_entries,)
         Row and feature of each non-zero entry, rows ascending.
     linear : ndarray of shape (n_entries,) or (n_entries, n_outputs)
@@ -28,12 +30,26 @@ class Explanation:
     interaction : ndarray of shape (n_pairs,) or (n_pairs, n_outputs)
         What the pair would add with an attention of 1.
     feature_names : ndarray of shape (n_features,)
+        What tables and pictures call the features.
     outputs : ndarray of shape (n_outputs,) or None
         Classes, or numbers of the targets, where there are several.
 
     See Also
     --------
     skafm.inspection.WaterfallDisplay : Draws one row's.
+
+    Examples
+    --------
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skafm import FMRegressor
+    >>> X, y = [["a", "c"], ["a", "d"], ["b", "c"], ["b", "d"]] * 25, [0, 1, 1, 0] * 25
+    >>> encoder = OneHotEncoder().fit(X)
+    >>> model = FMRegressor(random_state=0).fit(encoder.transform(X), y)
+    >>> explanation = model.explain(encoder.transform(X[:2]), feature_names=encoder.get_feature_names_out())
+    >>> len(explanation), explanation.sum().round().tolist()
+    (2, [0.0, 1.0])
+    >>> explanation[0].top(1)[["feature_i", "feature_j"]].to_numpy().tolist()
+    [['x0_a', 'x1_c']]
     """
 
     def __init__(

@@ -30,6 +30,18 @@ class InteractionDisplay:
     axes_ : ndarray of Axes
         One, and of a model with attention another.
     figure_ : Figure
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skafm import AFMRegressor
+    >>> from skafm.inspection import InteractionDisplay
+    >>> X, y = [["a", "c"], ["a", "d"], ["b", "c"], ["b", "d"]] * 25, [0, 1, 1, 0] * 25
+    >>> model = make_pipeline(OneHotEncoder(), AFMRegressor(random_state=0)).fit(X, y)
+    >>> display = InteractionDisplay.from_estimator(model, X, fields=None)
+    >>> display.interactions["feature_i"].tolist()
+    ['x0_a', 'x0_a', 'x0_b', 'x0_b']
     """
 
     def __init__(self, interactions):

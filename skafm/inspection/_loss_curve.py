@@ -15,7 +15,9 @@ class LossCurveDisplay:
     Parameters
     ----------
     loss_curve : list of float
+        Loss of each epoch.
     validation_scores : list of float or None, default=None
+        Score of the rows held back after each epoch.
     best_iter : int, default=None
         The epoch whose parameters the model has, from 1.
 
@@ -24,6 +26,15 @@ class LossCurveDisplay:
     axes_ : ndarray of Axes
         Of the loss, and of the score if there is one.
     figure_ : Figure
+
+    Examples
+    --------
+    >>> from skafm import FMRegressor
+    >>> from skafm.inspection import LossCurveDisplay
+    >>> model = FMRegressor(early_stopping=False, random_state=0).fit([[1.0, 1], [1, 0], [0, 1]] * 10, [3, 1, 1] * 10)
+    >>> display = LossCurveDisplay.from_estimator(model)
+    >>> len(display.loss_curve) == model.n_iter_
+    True
     """
 
     def __init__(self, loss_curve, validation_scores=None, best_iter=None):

@@ -19,12 +19,26 @@ class WaterfallDisplay:
     labels : list of str
         Of the terms, from the top.
     contributions : ndarray of shape (n_terms,)
+        What each adds to the raw score.
     intercept : float
+        w0.
 
     Attributes
     ----------
     ax_ : Axes
     figure_ : Figure
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skafm import AFMRegressor
+    >>> from skafm.inspection import WaterfallDisplay
+    >>> X, y = [["a", "c"], ["a", "d"], ["b", "c"], ["b", "d"]] * 25, [0, 1, 1, 0] * 25
+    >>> model = make_pipeline(OneHotEncoder(), AFMRegressor(random_state=0)).fit(X, y)
+    >>> display = WaterfallDisplay.from_estimator(model, X[:1], n=1)
+    >>> display.labels[1]
+    '2 other terms'
     """
 
     def __init__(self, labels, contributions, intercept):

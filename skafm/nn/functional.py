@@ -5,7 +5,7 @@ each non-zero entry; ``values`` (N,), its value x_i; ``offsets`` (B + 1,), row r
 ``offsets[r]:offsets[r + 1]``. Within a row the features are distinct.
 
 Letters in shapes: B rows, N entries, P pairs, k factors, t attention size. The models train on the same formulas made
-fast, :mod:`skafm.nn.entries` and :mod:`skafm.nn.pairs`, which the tests hold against these.
+fast, ``skafm.nn.entries`` and ``skafm.nn.pairs``, which the tests hold against these.
 """
 
 import math
@@ -17,7 +17,27 @@ from torch.nn.functional import embedding_bag
 
 
 def row_of_entry(offsets: Tensor, n_entries: int | None = None) -> Tensor:
-    """Return the row (N,) of each entry; a GPU need not be asked for their number N where it is given."""
+    """Return the row of each entry.
+
+    Parameters
+    ----------
+    offsets : Tensor of shape (B + 1,)
+        Where each row begins, and the last ends.
+    n_entries : int, optional
+        N, where it is known; a GPU need not be asked for it then.
+
+    Returns
+    -------
+    Tensor of shape (N,)
+        From 0 to B - 1, rising.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skafm.nn.functional import row_of_entry
+    >>> row_of_entry(torch.tensor([0, 3, 3, 4]))
+    tensor([0, 0, 0, 2])
+    """
     rows = torch.arange(len(offsets) - 1, device=offsets.device)
     return rows.repeat_interleave(offsets.diff(), output_size=n_entries)
 
@@ -28,12 +48,23 @@ def sum_entries(table: Tensor, indices: Tensor, values: Tensor | None, offsets: 
     Parameters
     ----------
     table : Tensor of shape (n_features, k)
+        A row of numbers for each feature.
     indices, values, offsets : Tensor
         The batch, see the module's docstring; ``values`` may be None where all are 1.
 
     Returns
     -------
     Tensor of shape (B, k)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skafm.nn.functional import sum_entries
+    >>> indices, values, offsets = torch.tensor([0, 1, 2, 1]), torch.tensor([1.0, 2, 3, 4]), torch.tensor([0, 3, 4])
+    >>> V = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 2.0]])
+    >>> sum_entries(V, indices, values, offsets)  # 1 v_0 + 2 v_1 + 3 v_2, and 4 v_1
+    tensor([[3., 8.],
+            [4., 4.]])
     """
     return embedding_bag(indices, table, offsets, mode="sum", per_sample_weights=values, include_last_offset=True)
 
@@ -44,12 +75,21 @@ def linear(weight: Tensor, indices: Tensor, values: Tensor, offsets: Tensor) -> 
     Parameters
     ----------
     weight : Tensor of shape (n_features,)
+        w.
     indices, values, offsets : Tensor
         The batch, see the module's docstring.
 
     Returns
     -------
     Tensor of shape (B,)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skafm.nn.functional import linear
+    >>> indices, values, offsets = torch.tensor([0, 1, 2, 1]), torch.tensor([1.0, 2, 3, 4]), torch.tensor([0, 3, 4])
+    >>> linear(torch.tensor([1.0, 0.5, 2.0]), indices, values, offsets)  # 1 + 0.5 * 2 + 2 * 3, and 0.5 * 4
+    tensor([8., 2.])
     """
     return sum_entries(weight.unsqueeze(1), indices, values, offsets).squeeze(1)
 
@@ -63,12 +103,23 @@ def bi_interaction(factors: Tensor, indices: Tensor, values: Tensor, offsets: Te
     Parameters
     ----------
     factors : Tensor of shape (n_features, k)
+        V.
     indices, values, offsets : Tensor
         The batch, see the module's docstring.
 
     Returns
     -------
     Tensor of shape (B, k)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skafm.nn.functional import bi_interaction
+    >>> indices, values, offsets = torch.tensor([0, 1, 2, 1]), torch.tensor([1.0, 2, 3, 4]), torch.tensor([0, 3, 4])
+    >>> V = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 2.0]])
+    >>> bi_interaction(V, indices, values, offsets)  # (v_0 * v_1) 2 + (v_0 * v_2) 3 + (v_1 * v_2) 6, and no pair
+    tensor([[ 2., 12.],
+            [ 0.,  0.]])
     """
     total = sum_entries(factors, indices, values, offsets)  # (B, k)
     squares = sum_entries(factors.square(), indices, values.square(), offsets)  # (B, k)
@@ -81,6 +132,7 @@ def pairs(offsets: Tensor, n_entries: int | None = None, part: slice = slice(Non
     Parameters
     ----------
     offsets : Tensor of shape (B + 1,)
+        Where each row begins, and the last ends.
     n_entries : int, optional
         N, where it is known.
     part : slice, optional
@@ -92,6 +144,13 @@ def pairs(offsets: Tensor, n_entries: int | None = None, part: slice = slice(Non
         Positions of the two entries of each pair among the N entries, left < right, row after row.
     rows : Tensor of shape (P,)
         The row of each pair.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skafm.nn.functional import pairs
+    >>> pairs(torch.tensor([0, 3, 4]))  # a row of three entries, and one of one
+    (tensor([0, 0, 1]), tensor([1, 2, 2]), tensor([0, 0, 0]))
     """
     row = row_of_entry(offsets, n_entries)  # (N,)
     entries = torch.arange(len(row), device=row.device)[part]  # (part of N,)
@@ -117,6 +176,14 @@ def attention_logits(interactions: Tensor, weight: Tensor, bias: Tensor, project
     Returns
     -------
     Tensor of shape (P,)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skafm.nn.functional import attention_logits
+    >>> W, b, h = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0])
+    >>> attention_logits(torch.tensor([[3.0, -4.0], [0.0, 1.0]]), W, b, h)  # 1 * 3 + 2 * 0, and 1 * 0 + 2 * 2
+    tensor([3., 4.])
     """
     return torch.addmm(bias, interactions, weight.T).relu() @ projection  # (P, t) -> (P,)
 
@@ -127,15 +194,25 @@ def segment_softmax(logits: Tensor, segments: Tensor, n_segments: int) -> tuple[
     Parameters
     ----------
     logits : Tensor of shape (P,)
+        Any numbers.
     segments : Tensor of shape (P,)
         The segment of each logit, from 0 to ``n_segments - 1``; a segment may be empty.
     n_segments : int
+        How many segments there are, empty ones too.
 
     Returns
     -------
     softmax : Tensor of shape (P,)
     logsumexp : Tensor of shape (n_segments,)
         Logarithm of each segment's denominator; minus infinity for an empty one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skafm.nn.functional import segment_softmax
+    >>> softmax, _ = segment_softmax(torch.tensor([0.0, 0.0, 5.0]), torch.tensor([0, 0, 2]), n_segments=3)
+    >>> softmax
+    tensor([0.5000, 0.5000, 1.0000])
     """
     highest = logits.new_full((n_segments,), -torch.inf)
     # The softmax does not depend on the shift, so no gradient flows through it.
@@ -151,15 +228,27 @@ def pool(interactions: Tensor, attention: Tensor, rows: Tensor, n_rows: int) -> 
     Parameters
     ----------
     interactions : Tensor of shape (P, k)
+        The interacted vectors ``(v_i * v_j) x_i x_j``.
     attention : Tensor of shape (P,)
+        The weights a_ij.
     rows : Tensor of shape (P,)
         The row of each pair, from 0 to ``n_rows - 1``.
     n_rows : int
+        B, rows without a pair too.
 
     Returns
     -------
     Tensor of shape (B, k)
         Zero for a row without a pair.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skafm.nn.functional import pool
+    >>> interactions, rows = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([0, 0])
+    >>> pool(interactions, torch.tensor([0.25, 0.75]), rows, n_rows=2)  # the second row has no pair
+    tensor([[2.5000, 3.5000],
+            [0.0000, 0.0000]])
     """
     zeros = interactions.new_zeros(n_rows, interactions.shape[1])
     return zeros.index_add(0, rows, attention.unsqueeze(1) * interactions)
@@ -186,6 +275,17 @@ def attentional_pooling(
     Returns
     -------
     Tensor of shape (B, k)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skafm.nn.functional import attentional_pooling
+    >>> indices, values, offsets = torch.tensor([0, 1, 2, 1]), torch.tensor([1.0, 2, 3, 4]), torch.tensor([0, 3, 4])
+    >>> V = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 2.0]])
+    >>> W, b, h = torch.ones(1, 2), torch.zeros(1), torch.zeros(1)  # h = 0: uniform attention, a mean
+    >>> attentional_pooling(V, W, b, h, indices, values, offsets)
+    tensor([[0.6667, 4.0000],
+            [0.0000, 0.0000]])
     """
     left, right, rows = pairs(offsets, len(indices))
     embedded = factors.index_select(0, indices)  # (N, k)
@@ -198,11 +298,11 @@ def attentional_pooling(
 
 
 def anova(power_sums: Sequence[Tensor]) -> Tensor:
-    """Return ``sum_{i_1 < ... < i_m} z_{i_1} ... z_{i_m}`` from ``D_t = sum_i z_i^t``, t = 1 to m.
+    """Return the ANOVA kernel of degree m of numbers z_i, from their power sums.
 
-    The ANOVA kernel of degree m by the recursion ``A_m = 1/m sum_{t=1}^m (-1)^{t+1} A_{m-t} D_t`` with ``A_0 = 1``
-    (Blondel et al., 2016, "Higher-Order Factorization Machines", Eq. 7); with z_i = v_i x_i in time linear in the
-    entries. For m = 2 it is Rendle's identity.
+    It is ``sum_{i_1 < ... < i_m} z_{i_1} ... z_{i_m}``, from ``D_t = sum_i z_i^t``, t = 1 to m, by the recursion
+    ``A_m = 1/m sum_{t=1}^m (-1)^{t+1} A_{m-t} D_t`` with ``A_0 = 1`` (Blondel et al., 2016, "Higher-Order Factorization
+    Machines", Eq. 7); with z_i = v_i x_i in time linear in the entries. For m = 2 it is Rendle's identity.
 
     Parameters
     ----------
@@ -212,6 +312,14 @@ def anova(power_sums: Sequence[Tensor]) -> Tensor:
     Returns
     -------
     Tensor of that shape
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skafm.nn.functional import anova
+    >>> z = torch.tensor([1.0, 2.0, 3.0])
+    >>> anova([(z**t).sum() for t in (1, 2)])  # 1 * 2 + 1 * 3 + 2 * 3
+    tensor(11.)
     """
     kernels = [torch.ones_like(power_sums[0])]
     for degree in range(1, len(power_sums) + 1):
@@ -245,17 +353,28 @@ def attentional_interaction(
     Returns
     -------
     Tensor of shape (B,) or (B, C)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skafm.nn.functional import attentional_interaction
+    >>> indices, values, offsets = torch.tensor([0, 1, 2, 1]), torch.tensor([1.0, 2, 3, 4]), torch.tensor([0, 3, 4])
+    >>> V = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 2.0]])
+    >>> W, b, h, p = torch.ones(1, 2), torch.zeros(1), torch.zeros(1), torch.tensor([3.0, 3.0])
+    >>> attentional_interaction(V, W, b, h, p, indices, values, offsets)  # uniform attention times three pairs: an FM
+    tensor([14.,  0.])
     """
     pooled = attentional_pooling(factors, weight, bias, attention_projection, indices, values, offsets)  # (B, k)
     return torch.nn.functional.linear(pooled if keep is None else pooled * keep, projection)
 
 
 def dropout_mask(shape: tuple[int, ...], p: float, generator: torch.Generator | None, like: Tensor) -> Tensor:
-    """Draw factors for dropout (Srivastava et al., 2014): 0 with probability ``p``, otherwise ``1 / (1 - p)``.
+    """Draw factors for dropout: 0 with probability p, otherwise ``1 / (1 - p)`` (Srivastava et al., 2014).
 
     Parameters
     ----------
     shape : tuple of int
+        Of the mask.
     p : float
         From 0 to below 1; kept to within 2^-17.
     generator : torch.Generator or None
@@ -266,6 +385,14 @@ def dropout_mask(shape: tuple[int, ...], p: float, generator: torch.Generator | 
     Returns
     -------
     Tensor of shape ``shape``
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skafm.nn.functional import dropout_mask
+    >>> mask = dropout_mask((2, 3), 0.5, torch.Generator().manual_seed(0), like=torch.empty(0))
+    >>> mask.shape, bool(((mask == 0) | (mask == 2)).all())
+    (torch.Size([2, 3]), True)
     """
     # Four draws of 16 bits from each random word: the drawing is what dropout costs.
     size, dropped = math.prod(shape), min(round(p * 2**16), 2**16 - 1)

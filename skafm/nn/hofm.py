@@ -22,6 +22,7 @@ class HOFM(PairModel):
     Parameters
     ----------
     n_features : int
+        Columns of the rows, at least 1.
     n_factors : int
         Embedding size k of each order.
     order : int, default=3
@@ -33,7 +34,20 @@ class HOFM(PairModel):
     generator : torch.Generator, optional
         Source of the random start and of dropout, on ``device``; by default torch's global one.
     device : torch.device or str, optional
+        Where the parameters lie; by default where torch puts them.
     dtype : torch.dtype, optional
+        Of the parameters; by default torch's.
+
+    Examples
+    --------
+    The raw scores of two rows, the first with the features 0 and 2, the second with 1 alone:
+
+    >>> import torch
+    >>> from skafm.nn import HOFM
+    >>> model = HOFM(n_features=3, n_factors=4, order=3)
+    >>> indices, values, offsets = torch.tensor([0, 2, 1]), torch.tensor([1.0, 0.5, 2.0]), torch.tensor([0, 2, 3])
+    >>> model(indices, values, offsets).shape
+    torch.Size([2])
     """
 
     projection: nn.Parameter | None

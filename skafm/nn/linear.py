@@ -13,10 +13,24 @@ class SparseLinear(nn.Module):
     Parameters
     ----------
     n_features : int
+        Columns of the rows, at least 1.
     n_outputs : int, optional
         C, the numbers that a row's raw score has: then w0 is (C,), w (n_features, C) and the raw score (B, C).
     device : torch.device or str, optional
+        Where the parameters lie; by default where torch puts them.
     dtype : torch.dtype, optional
+        Of the parameters; by default torch's.
+
+    Examples
+    --------
+    The raw scores of two rows, the first with the features 0 and 2, the second with 1 alone:
+
+    >>> import torch
+    >>> from skafm.nn import SparseLinear
+    >>> model = SparseLinear(n_features=3)
+    >>> indices, values, offsets = torch.tensor([0, 2, 1]), torch.tensor([1.0, 0.5, 2.0]), torch.tensor([0, 2, 3])
+    >>> model(indices, values, offsets).shape
+    torch.Size([2])
     """
 
     def __init__(

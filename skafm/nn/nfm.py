@@ -73,9 +73,11 @@ class NFM(Model):
     Parameters
     ----------
     n_features : int
+        Columns of the rows, at least 1.
     n_factors : int
         Embedding size k.
     hidden_layer_sizes : sequence of int
+        Hidden units of each layer, the first layer first.
     attention_size : int, optional
         Attention factor t; without one the pooling is the plain sum.
     n_outputs : int, optional
@@ -86,7 +88,20 @@ class NFM(Model):
     generator : torch.Generator, optional
         Source of the random start and of dropout, on ``device``; by default torch's global one.
     device : torch.device or str, optional
+        Where the parameters lie; by default where torch puts them.
     dtype : torch.dtype, optional
+        Of the parameters; by default torch's.
+
+    Examples
+    --------
+    The raw scores of two rows, the first with the features 0 and 2, the second with 1 alone:
+
+    >>> import torch
+    >>> from skafm.nn import NFM
+    >>> model = NFM(n_features=3, n_factors=4, hidden_layer_sizes=(8,))
+    >>> indices, values, offsets = torch.tensor([0, 2, 1]), torch.tensor([1.0, 0.5, 2.0]), torch.tensor([0, 2, 3])
+    >>> model(indices, values, offsets).shape
+    torch.Size([2])
     """
 
     def __init__(
