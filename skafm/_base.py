@@ -112,6 +112,8 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         ------
         ValueError
             If the input is malformed, or if the loss stops being finite.
+        KeyboardInterrupt
+            If interrupted before an epoch is done. This error and any other leave the estimator as it was.
         """
         task = FitTask(self, X, y, sample_weight, self.max_iter)
         with self._all_or_nothing():
