@@ -89,11 +89,10 @@ def judge(name, X, y, weight, rows, wrong):
 
 
 def differs(model, X, raw):
-    rows, V = abs(X.toarray()).astype(float), abs(model.factors_).astype(float)
-    p = abs(getattr(model, "projection_", np.ones(1))).max()
-    span = abs(model.intercept_) + rows @ abs(model.coef_) + p * ((rows @ V) ** 2).sum(1) + 1e-30
-    error = abs(raw - reference.predict(model, X.toarray().astype(float))) / span
-    return None if error.max() < 1e4 * np.finfo(raw.dtype).eps else f"{error.max():.0e} away from the equation"
+    """Return how far the predictions are from the equation, or None if it is no more than rounding."""
+    rows = X.astype(model.factors_.dtype).astype(np.float64)
+    error = np.abs(raw - reference.predict(model, rows.toarray())) / reference.rounding(model, rows)
+    return None if error.max() < 1 else f"{error.max():.0e} times rounding away from the equation"
 
 
 def main():
