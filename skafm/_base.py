@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning, InconsistentVersionWarning
@@ -119,6 +120,8 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
         ------
         ValueError
             If the input is malformed, or if the loss stops being finite.
+        KeyboardInterrupt
+            If interrupted before an epoch is done. This error and any other leave the estimator as it was.
         """
         task = FitTask(self, X, y, sample_weight, self.max_iter)
         with self._all_or_nothing():
@@ -357,9 +360,10 @@ class FactorizationMachine(CallbackSupportMixin, BaseEstimator, ABC):
 def check_finite(X, *results):
     """Raise an error if what came of the rows X is not finite."""
     if not all(np.isfinite(result).all() for result in results):
+        largest = np.abs(X.data if issparse(X) else X).max()  # X.max() would sort the caller's entries
         raise ValueError(
-            f"A prediction is not finite: X, up to {abs(X).max()}, is too large for this model in {X.dtype}. Scale X, "
-            "e.g. with MaxAbsScaler, to fit and to predict."
+            f"A prediction is not finite: X, up to {largest}, is too large for this model in {X.dtype}. Scale X, e.g. "
+            "with MaxAbsScaler, to fit and to predict."
         )
 
 

@@ -135,6 +135,18 @@ def predict(model, X):
     return np.array([raw(x, *head, *rest) for x in X])
 
 
+def rounding(model, X):
+    """Bound what rounding does to the predictions of sparse rows by an FM or AFM: (n_samples,)."""
+    rows, V = abs(X.toarray()).astype(float), abs(model.factors_).astype(float)
+    p = abs(getattr(model, "projection_", np.ones(1))).max()
+    products = (rows @ V) ** 2  # of each factor, no less than the pairs' sum
+    size = abs(model.intercept_) + rows @ abs(model.coef_) + p * products.sum(1) + 1e-30
+    if hasattr(model, "attention_coef_"):  # what a logit loses, its exponential loses as a share
+        hidden = products @ abs(model.attention_coef_).T + abs(model.attention_intercept_)
+        size *= 1 + hidden @ abs(model.attention_projection_)
+    return 1e3 * np.finfo(model.factors_.dtype).eps * size
+
+
 def as_double(value):
     """Floating-point arrays in float64, everything else as it is."""
     if isinstance(value, list):

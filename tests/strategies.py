@@ -6,9 +6,9 @@ from scipy import sparse
 
 
 @st.composite
-def csr(draw, dtypes=(np.float32, np.float64), largest=30):
+def csr(draw, dtypes=(np.float32, np.float64), largest=30, n_features=None):
     """Rows of any entries in any order, duplicates and explicit zeros among them, with indices of either type."""
-    n_features = draw(st.integers(1, 6))
+    n_features = n_features or draw(st.integers(1, 6))
     values = st.floats(-largest, largest, allow_subnormal=False) | st.sampled_from([0.0, 1.0, -1.0])
     row = st.lists(st.tuples(st.integers(0, n_features - 1), values), max_size=n_features + 2)
     rows = draw(st.lists(row, min_size=2, max_size=6))
@@ -23,9 +23,9 @@ def csr(draw, dtypes=(np.float32, np.float64), largest=30):
 
 
 @st.composite
-def corrupted(draw):
+def corrupted(draw, n_features=None):
     """Rows, one array of which was cut, lengthened, or changed in one place to any number."""
-    X = draw(csr())
+    X = draw(csr(n_features=n_features))
     name = draw(st.sampled_from(["indptr", "indices", "data"]))
     array = getattr(X, name).copy()
     anything = st.sampled_from([np.nan, np.inf, 1e30]) if name == "data" else st.integers(-(2**31), 2**31 - 1)

@@ -46,6 +46,22 @@ def matrix(kind=sparse.csr_matrix, dense=X, **parts):
     return result
 
 
+def doubled(dense):
+    """Return CSR whose entries are unsorted, in halves, and beside explicit zeros."""
+    rows, columns = np.nonzero(dense)
+    values = dense[rows, columns] / 2
+    order = np.random.default_rng(0).permutation(2 * len(rows) + len(dense))
+    together = [
+        np.r_[rows, rows, np.arange(len(dense))],
+        np.r_[columns, columns, np.zeros(len(dense), int)],
+        np.r_[values, values, np.zeros(len(dense))],
+    ]
+    rows, columns, values = (array[order] for array in together)
+    by_row = rows.argsort(kind="stable")
+    indptr = np.searchsorted(rows[by_row], np.arange(len(dense) + 1))
+    return sparse.csr_matrix((values[by_row], columns[by_row], indptr), shape=dense.shape)
+
+
 def bumped():
     empty = sparse.csr_matrix(X.shape)
     empty.indptr[3] = 7
@@ -56,6 +72,9 @@ def lil(row, data):
     result = sparse.lil_matrix(X)
     result.rows[6], result.data[6] = row, data
     return result
+
+
+UNSORTED = doubled(X)
 
 
 def own(name):
@@ -253,6 +272,7 @@ ROWS = [
         method="predict",
     ),
     x("too large, to predict", "prediction is not finite: X, up to .*Scale X", 1e200 * X, method="predict"),
+    x("too large and unsorted", "prediction is not finite", 1e200 * UNSORTED, method="predict"),
     x("too large, to explain", "prediction is not finite: X, up to .*Scale X", 1e200 * X, method="explain"),
     x("corrupt, to explain", "indptr should never fall", matrix(indptr=lambda a: changed(a, 5, 900)), method="explain"),
     Refused("names of others", "feature_names must be 5 names", {"feature_names": ["a"]}, method="explain"),
@@ -461,28 +481,12 @@ def test_cuda_without_cuda_is_refused(method):
 # --- what looks wrong, and works --------------------------------------------------------------------------------------
 
 
-def doubled(dense):
-    """Return CSR whose entries are unsorted, in halves, and beside explicit zeros."""
-    rows, columns = np.nonzero(dense)
-    values = dense[rows, columns] / 2
-    order = np.random.default_rng(0).permutation(2 * len(rows) + len(dense))
-    together = [
-        np.r_[rows, rows, np.arange(len(dense))],
-        np.r_[columns, columns, np.zeros(len(dense), int)],
-        np.r_[values, values, np.zeros(len(dense))],
-    ]
-    rows, columns, values = (array[order] for array in together)
-    by_row = rows.argsort(kind="stable")
-    indptr = np.searchsorted(rows[by_row], np.arange(len(dense) + 1))
-    return sparse.csr_matrix((values[by_row], columns[by_row], indptr), shape=dense.shape)
-
-
 def integer_indices(dtype):
     return matrix(indices=lambda a: a.astype(dtype), indptr=lambda a: a.astype(dtype))
 
 
 SAME = {
-    "unsorted, duplicate and zero entries": doubled(X),
+    "unsorted, duplicate and zero entries": UNSORTED,
     "int64 indices": integer_indices(np.int64),
     "int8 indices": integer_indices(np.int8),
     "indices and indptr of two types": matrix(indices=lambda a: a.astype(np.int64)),

@@ -4,7 +4,6 @@ python tests/benchmarks/fuzz.py --cases 10000 --seed 0
 """
 
 import argparse
-import copy
 import faulthandler
 import json
 import sys
@@ -28,21 +27,30 @@ MODELS = ["FMRegressor", "AFMRegressor", "HOFMRegressor", "FFMRegressor", "NFMRe
 MODELS += ["FMClassifier", "AFMClassifier"]
 
 
+WRONG = ["nothing", "X to fit", "X to predict", "huge X to fit", "huge X to predict", "y", "weight", "width", "length"]
+
+
 @st.composite
 def calls(draw):
-    """Return a call of ``fit``, of which at most one argument is wrong, and what is wrong with it."""
-    wrong = draw(st.sampled_from(["nothing", "nothing", "X", "X", "y", "weight", "width", "size"]))
-    X = draw(corrupted() if wrong == "X" else csr(largest=draw(st.sampled_from([30, 1e8, 1e30]))))
+    """Return the model and the arguments of ``fit`` and ``predict``, one of them wrong, and what is wrong."""
+    wrong = draw(st.sampled_from(WRONG))
+    width = draw(st.integers(1, 6))
+    huge = csr(largest=draw(st.sampled_from([1e8, 1e30, 1e200])), dtypes=[np.float64], n_features=width)
+    strategies = {"X": corrupted(n_features=width), "huge X": huge}
+    what, _, method = wrong.partition(" to ")
+    X, rows = (draw(strategies[what] if method == here else csr(n_features=width)) for here in ("fit", "predict"))
     n = X.shape[0]
-    numbers = st.floats(-1e3, 1e3)
-    y = np.array(draw(st.lists(numbers, min_size=n, max_size=n)))
-    weight = np.array(draw(st.lists(st.floats(0.1, 10), min_size=n, max_size=n)))
+    y, weight = (
+        np.array(draw(st.lists(st.floats(*ends), min_size=n, max_size=n))) for ends in ((-1e3, 1e3), (0.1, 10))
+    )
     if wrong in {"y", "weight"}:
         array = {"y": y, "weight": weight}[wrong]
         array[draw(st.integers(0, n - 1))] = draw(st.sampled_from([np.nan, -np.inf, 1e200, -1e308, -1.0, 0.0]))
-    if wrong == "size":
+    if wrong == "length":
         y = y[:-1]
-    return draw(st.sampled_from(MODELS)), X, y, weight, wrong
+    if wrong == "width":
+        rows = draw(csr(n_features=width + 1))
+    return draw(st.sampled_from(MODELS)), X, y, weight, rows, wrong
 
 
 def build(name):
@@ -54,15 +62,15 @@ def bits(*arrays):
     return [array.tobytes() for array in arrays]
 
 
-def judge(name, X, y, weight, wrong):
+def judge(name, X, y, weight, rows, wrong):
     """Return what is wrong with what came of a call, or None; and how the call ended."""
     model = build(name)
     if name.endswith("Classifier"):
         y = np.where(np.isfinite(y), np.arange(len(y)) % 2, y)
-    given_bits, fields = bits(X.data, X.indices, X.indptr, y, weight), dict(vars(model))
+    arrays = [array for each in (X, rows) for array in (each.data, each.indices, each.indptr)]
+    given_bits, fields = bits(*arrays, y, weight), dict(vars(model))
     try:
         model.fit(X, y, sample_weight=weight)
-        rows = X[:, :-1] if wrong == "width" and X.shape[1] > 1 else X
         fields = dict(vars(model))
         raw = model._raw(rows)
     except (ValueError, TypeError) as error:
@@ -71,21 +79,20 @@ def judge(name, X, y, weight, wrong):
         finding = None if same else f"the estimator changed, after {ended}"
     else:
         ended, finding = "finite", None if np.isfinite(raw).all() else "a prediction that is not finite"
-        if finding is None and name in {"FMRegressor", "AFMRegressor"} and abs(X.data).max(initial=0) <= 30:
-            finding = differs(model, rows, raw)
-        if wrong == "width" and X.shape[1] > 1:
-            finding = "rows of another width were predicted"
-    if bits(X.data, X.indices, X.indptr, y, weight) != given_bits:
+        if wrong == "nothing" and name in {"FMRegressor", "AFMRegressor"}:
+            finding = finding or differs(model, rows, raw)
+        if wrong in {"width", "length"}:
+            finding = f"a wrong {wrong} was taken"
+    if bits(*arrays, y, weight) != given_bits:
         finding = f"input changed, after {ended}"
     return finding, ended
 
 
 def differs(model, X, raw):
-    rows, V = abs(X.toarray()).astype(float), abs(model.factors_).astype(float)
-    p = abs(getattr(model, "projection_", np.ones(1))).max()
-    span = abs(model.intercept_) + rows @ abs(model.coef_) + p * ((rows @ V) ** 2).sum(1) + 1e-30
-    error = abs(raw - reference.predict(model, X.toarray().astype(float))) / span
-    return None if error.max() < 1e4 * np.finfo(raw.dtype).eps else f"{error.max():.0e} away from the equation"
+    """Return how far the predictions are from the equation, or None if it is no more than rounding."""
+    rows = X.astype(model.factors_.dtype).astype(np.float64)
+    error = np.abs(raw - reference.predict(model, rows.toarray())) / reference.rounding(model, rows)
+    return None if error.max() < 1 else f"{error.max():.0e} times rounding away from the equation"
 
 
 def main():
@@ -109,7 +116,7 @@ def main():
             finding, ended = f"{type(error).__name__}: {str(error)[:120]}", "another error"
         ends["finite" if ended == "finite" else "error"] += 1
         if finding:
-            findings.setdefault(f"{call[0]}: {finding}", repr(copy.copy(call))[:300])
+            findings.setdefault(f"{call[0]}: {finding}", repr(call)[:300])
 
     started = time.perf_counter()
     case()
