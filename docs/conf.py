@@ -35,9 +35,11 @@ html_static_path = ["_static", str(mathjax)]
 html_css_files = ["skafm.css"]
 html_copy_source = False
 html_show_sourcelink = False
+html_sidebars = {"**": ["pages"]}
 html_theme_options = {
     "logo": {"text": "skafm"},
     "navbar_align": "left",
+    "navbar_center": ["links"],
     "show_prev_next": True,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
@@ -58,7 +60,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     # Those of all flights take minutes: they show the pictures that lie in docs/images.
     "filename_pattern": r"/plot_(?!flight_delays|explain_delays)",
-    "ignore_pattern": r"/(?!plot_)\w+\.py$",
+    "ignore_pattern": r"^(?!plot_)",
     "nested_sections": False,
     "within_subsection_order": "gallery.Order",
     "reset_argv": "gallery.arguments",
