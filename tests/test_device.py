@@ -98,5 +98,6 @@ def test_host_waits_for_sizes_alone(make, kind, expected):
     if make is AFM and kind == "ragged":  # the distinct values, and entries
         expected = [*expected[:2], "_unique2", "_unique2", *expected[2:]]
     with Waits() as waits:
-        _step(module, data, chosen, objective, optimizer, memory=None)
+        step = _step(module, data, chosen, objective, memory=None)
+        optimizer.step(step.values, step.gradients, dict.fromkeys(step.tables, step.features))
     assert waits.seen == expected

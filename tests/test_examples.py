@@ -33,6 +33,7 @@ def test_example_runs_on_few_rows(example, tmp_path):
     assert (tmp_path / "picture.png").stat().st_size > 10_000
 
 
+@pytest.mark.site  # which runs them too
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs_and_labels_what_it_shows(example, tmp_path):
     if example.stem == "plot_learning_curves":
