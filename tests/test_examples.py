@@ -39,7 +39,8 @@ def test_example_runs_and_labels_what_it_shows(example, tmp_path):
     if example.stem == "plot_learning_curves":
         pytest.importorskip("sklearn.callback")
     command = [sys.executable, "-W", "error", "-c", LABELLED, str(example)]
-    subprocess.run(command, check=True, cwd=tmp_path, env={"MPLBACKEND": "agg", "HOME": str(tmp_path)})
+    env = {"MPLBACKEND": "agg", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}  # small batches: threads would only wait
+    subprocess.run(command, check=True, cwd=tmp_path, env=env)
 
 
 def test_stream_learns_in_constant_memory(tmp_path):
