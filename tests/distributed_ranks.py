@@ -103,7 +103,8 @@ def error_of(model, X, y, group=None):
 
 def wide(n_features):
     """Return a one-hot matrix of the same entries in a table of so many rows."""
-    X = sparse.random_array((N, 50), density=0.1, format="csr", rng=0)
+    rng = np.random.default_rng(0)
+    X = sparse.csr_array(np.where(rng.random((N, 50)) < 0.1, rng.random((N, 50)), 0.0))
     X.resize(N, n_features)
     return X
 
