@@ -1,5 +1,6 @@
 """The documentation site: ``python -m sphinx -W --keep-going -n -b html docs docs/_build/html``, without a network."""
 
+import os
 import sys
 from importlib.metadata import distribution
 from pathlib import Path
@@ -15,6 +16,7 @@ release = version = skafm.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
     "numpydoc",
     "sphinx_copybutton",
@@ -46,6 +48,16 @@ html_theme_options = {
     "footer_end": [],
     "show_toc_level": 2,
 }
+
+# Inventories want a network: with INTERSPHINX=1 they are asked, else _ext/foreign.py names the pages by their sites' rules.
+_sites = {
+    "numpy": "https://numpy.org/doc/stable/",
+    "pandas": "https://pandas.pydata.org/docs/",
+    "scipy": "https://docs.scipy.org/doc/scipy/",
+    "sklearn": "https://scikit-learn.org/stable/",
+    "torch": "https://docs.pytorch.org/docs/stable/",
+}
+intersphinx_mapping = {name: (site, None) for name, site in _sites.items()} if os.environ.get("INTERSPHINX") else {}
 
 autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings say them
