@@ -49,7 +49,7 @@ html_theme_options = {
     "show_toc_level": 2,
 }
 
-# Inventories want a network: with INTERSPHINX=1 they are asked, else _ext/foreign.py names the pages by their sites' rules.
+# Inventories want a network: INTERSPHINX=1 asks for them, else _ext/foreign.py names the pages by their sites' rules.
 _sites = {
     "numpy": "https://numpy.org/doc/stable/",
     "pandas": "https://pandas.pydata.org/docs/",

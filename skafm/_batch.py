@@ -10,8 +10,6 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn.functional import pad
 
-from skafm._sparse import check_sparse
-
 
 class Batch(NamedTuple):
     """Ragged rows: the arguments of a module's ``forward``."""
@@ -127,15 +125,11 @@ class Rows:
         Parameters
         ----------
         X : sparse matrix, sparse array or ndarray of shape (n_samples, n_features)
-            Never changed; on the CPU its arrays are shared where its entries are sorted, distinct and not zero.
+            As ``check_sparse`` returns it: its indices are believed. Never changed; on the CPU its arrays are shared
+            where its entries are sorted, distinct and not zero.
         device : torch.device
-
-        Raises
-        ------
-        ValueError
-            If the index arrays of ``X`` contradict each other or its shape.
         """
-        X = sparse.csr_array(check_sparse(X))
+        X = sparse.csr_array(X)
         if not (X.has_canonical_format and X.data.all()):
             X = X.copy()
             X.sum_duplicates()

@@ -40,7 +40,7 @@ ALLOWED = {
     "_callbacks": set(),
     "_engine": {"_train", *TRAINING},
     "_train": TRAINING,
-    "_batch": {"_sparse"},
+    "_batch": set(),
     "_losses": set(),
     "_optim": set(),
     "distributed": {"_exchange"},
