@@ -5,8 +5,9 @@ from numbers import Integral
 import numpy as np
 from scipy import sparse
 
-from skafm._base import FactorizationMachine, check_finite, working_memory
+from skafm._base import FactorizationMachine, working_memory
 from skafm._fields import infer_fields, number_fields
+from skafm._validation import check_finite
 from skafm.inspection._explanation import Explanation
 from skafm.inspection._optional import import_pandas
 

@@ -27,14 +27,15 @@ ALLOWED = {
     "_nfm": ESTIMATOR | {"_hidden"},
     "_wide_deep": ESTIMATOR | {"_fields", "_hidden"},
     "_docs": set(),
-    "_explain": {"_base", "_engine", "_fields", "inspection._explanation", "inspection._optional"},
+    "_explain": {"_base", "_engine", "_fields", "_validation", "inspection._explanation", "inspection._optional"},
     "_exchange": set(),
     "_fields": {"_exchange"},
     "_hidden": set(),
     "_sparse": set(),
     "_start": {"_base", "_engine", "_exchange", "nn"},
     "_tasks": {"_exchange"},
-    "_base": {"_callbacks", "_engine", "_exchange", "_run", "_sparse", "_version"},
+    "_base": {"_callbacks", "_engine", "_exchange", "_run", "_validation", "_version"},
+    "_validation": {"_exchange", "_sparse"},
     "_version": set(),
     "_run": set(),
     "_callbacks": set(),
@@ -91,6 +92,7 @@ SKLEARN_SIDE = ESTIMATORS | {
     "_run",
     "_start",
     "_tasks",
+    "_validation",
 }
 SKLEARN_SIDE |= {"_explain", "onnx", "datasets/_fetch", "datasets/_sampling"}
 SKLEARN_SIDE |= {f"inspection/_{name}" for name in ("explanation", "loss_curve", "pipeline")}
