@@ -1,4 +1,4 @@
-"""Validate, train, store: what all estimators share. No model is known here, and torch comes when first needed."""
+"""Train, store, predict: what all estimators share. No model is known here, and torch comes when first needed."""
 
 import copy
 import warnings
