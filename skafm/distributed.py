@@ -46,7 +46,10 @@ def sharded(group: dist.ProcessGroup | None = None) -> Iterator[None]:
     ...     dist.init_process_group("gloo")
     ...     X, y = shard(dist.get_rank(), dist.get_world_size())
     ...     with sharded():
-    ...         return FMRegressor().fit(X, y)
+    ...         model = FMRegressor().fit(X, y)
+    ...     dist.barrier()  # no rank leaves while another still works
+    ...     dist.destroy_process_group()
+    ...     return model
     """
     if not (dist.is_available() and dist.is_initialized()):
         what = "sharded needs a process group: start the script with torchrun"

@@ -172,12 +172,14 @@ def fail(rank, folder):
 
 def main(folder, *jobs):
     warnings.simplefilter("ignore", ConvergenceWarning)
-    dist.init_process_group("gloo")
-    rank = dist.get_rank()
-    (folder / f"{rank}.pickle").write_bytes(pickle.dumps(equal(rank, dist.get_world_size())))
+    rank, n_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    dist.init_process_group("gloo", os.environ.get("STORE"), rank=rank, world_size=n_ranks)  # STORE: without torchrun
+    (folder / f"{rank}.pickle").write_bytes(pickle.dumps(equal(rank, n_ranks)))
     if jobs == ("fail",):
         (folder / "failures.pickle").write_bytes(pickle.dumps(fail(rank, folder)))
         os._exit(0)  # gloo's threads of a broken group may abort the process at its end
+    dist.barrier()
+    dist.destroy_process_group()  # as torch asks: gloo's threads of a group that is left may abort it as well
 
 
 if __name__ == "__main__":

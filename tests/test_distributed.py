@@ -3,7 +3,6 @@
 import os
 import pickle
 import signal
-import socket
 import subprocess
 import sys
 from itertools import pairwise
@@ -18,6 +17,7 @@ from skafm import FMRegressor
 from skafm.distributed import sharded
 
 SCRIPT = Path(__file__).with_name("distributed_ranks.py")
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
@@ -25,9 +25,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 def four(tmp_path_factory):
     """What each of four ranks got."""
     folder = tmp_path_factory.mktemp("four")
-    address = ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
+    address = ["--standalone", "--local-addr", "127.0.0.1"]  # torchrun takes a port that is free, and keeps it
     command = [sys.executable, "-m", "torch.distributed.run", *address, "--nproc-per-node", "4", SCRIPT, folder]
-    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    run = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
     return results(folder)
 
 
@@ -35,9 +36,8 @@ def four(tmp_path_factory):
 def two(tmp_path_factory):
     """What each of two ranks got, and then rank 0 when it lost rank 1: torchrun would end both."""
     folder = tmp_path_factory.mktemp("two")
-    env = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
-    command = [sys.executable, SCRIPT, folder, "fail"]
-    processes = [subprocess.Popen(command, env=env | {"RANK": rank, "OMP_NUM_THREADS": "1"}) for rank in "01"]
+    env = ENVIRONMENT | {"STORE": (folder / "store").as_uri(), "WORLD_SIZE": "2"}
+    processes = [subprocess.Popen([sys.executable, SCRIPT, folder, "fail"], env=env | {"RANK": r}) for r in "01"]
     assert [process.wait(timeout=200) for process in processes] == [0, -signal.SIGKILL]
     return results(folder)
 
@@ -56,12 +56,6 @@ def failures(two):
 def results(folder):
     ranks = [pickle.loads(path.read_bytes()) for path in sorted(folder.glob("[0-9].pickle"))]
     return ranks, *(pickle.loads(path.read_bytes()) for path in folder.glob("failures.pickle"))
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def order(n_ranks):
