@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skafm._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from skafm._exchange import ALONE, CURRENT
+from skafm._learnt import attributes_of, check_sizes, forget, module_of, parameters_of
 from skafm._run import Stop, run
 from skafm._validation import ValidatedInput, check_finite
 from skafm._version import __version__
@@ -155,7 +156,7 @@ class FactorizationMachine(CallbackSupportMixin, ValidatedInput, ABC):
         )
         if go_on:
             before = parameters_of(self, self._attributes)
-            _check_sizes(module, before)
+            check_sizes(module, before)
             _engine.fill(module, before, -shift / scale, 1 / scale, device)
         else:
             _engine.start(module, self._first_intercept(train))
@@ -238,14 +239,7 @@ class FactorizationMachine(CallbackSupportMixin, ValidatedInput, ABC):
 
     def _fitted(self, training):
         """Return the fitted attributes, in the units of y."""
-        fitted: dict = {}
-        for name, array in training.parameters(*self._units).items():
-            stem, _, number = name.rpartition(".")
-            if number.isdigit():  # one of several layers
-                fitted.setdefault(self._attributes[stem], []).append(array)
-            else:
-                fitted[self._attributes[name]] = _turn(name, array)[()]
-        return fitted
+        return attributes_of(training.parameters(*self._units), self._attributes)
 
     def _store(self, training):
         """Set the fitted attributes."""
@@ -253,21 +247,24 @@ class FactorizationMachine(CallbackSupportMixin, ValidatedInput, ABC):
         for attribute in self._attributes.values():
             self.__dict__.pop(attribute, None)  # a model of one output has fewer
         self.__dict__.update(fitted)
+        forget(self)
 
     def _raw(self, X):
         """Return the raw score of each row, (n_samples,) or (n_samples, n_outputs)."""
         from skafm import _engine
 
         X = self._check_rows(X)
-        module, parameters = self._at_hand()
-        raw = _engine.raw_score(module, parameters, X, _engine.find_device(self.device), working_memory())
+        module, device = self._ready()
+        raw = _engine.raw_score(module, X, device, working_memory())
         check_finite(X, raw)
         return raw
 
-    def _at_hand(self):
-        """Return a module of the fitted sizes, without data, and the parameters to fill it with."""
-        n_outputs = None if np.ndim(self.intercept_) == 0 else len(self.intercept_)
-        return self._rebuild(n_outputs, device="meta"), parameters_of(self, self._attributes)
+    def _ready(self):
+        """Return the module to predict with, and its device."""
+        from skafm import _engine
+
+        device = _engine.find_device(self.device)
+        return module_of(self, self._attributes, self._rebuild, device, working_memory()), device
 
     def __getstate__(self):
         return super().__getstate__() | {"_skafm_version": __version__}
@@ -286,40 +283,10 @@ class FactorizationMachine(CallbackSupportMixin, ValidatedInput, ABC):
         return tags
 
 
-def parameters_of(model, attributes):
-    """Return a fitted model's parameters, ``attributes`` being the module's names -> its attributes, if it has them."""
-    parameters: dict = {}
-    for name, attribute in attributes.items():
-        match getattr(model, attribute, None):
-            case None:
-                pass
-            case list() as layers:
-                parameters |= {f"{name}.{number}": array for number, array in enumerate(layers)}
-            case array:
-                parameters[name] = _turn(name, np.asarray(array))
-    return parameters
-
-
 def store(arguments):
     """Store a constructor's arguments, its ``locals()``, on the estimator that is among them."""
     arguments = dict(arguments)
     vars(arguments.pop("self")).update(arguments)
-
-
-def _turn(name, array):
-    """Turn w: features come first for training, outputs come first in ``coef_``."""
-    return array.T if name == "linear.weight" else array
-
-
-def _check_sizes(module, parameters):
-    """Raise an error if a fitted model's parameters are not of the sizes that the module wants."""
-    for name, parameter in module.named_parameters():
-        came = np.shape(parameters.get(name))
-        if came != tuple(parameter.shape):
-            raise ValueError(
-                f"The fitted model has {name} of shape {came}, but its parameters and the data now ask for "
-                f"{tuple(parameter.shape)}: leave the sizes as they were, or fit anew with warm_start=False."
-            )
 
 
 def _auto_batch_size(n_samples):

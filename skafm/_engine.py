@@ -22,6 +22,7 @@ __all__ = [
     "fill",
     "find_device",
     "intercept_of",
+    "lend",
     "load",
     "pairs_of",
     "raw_score",
@@ -197,19 +198,18 @@ def fill(
     module.load_state_dict(module.rescaled(*_like(module, shift, scale)), assign=True)
 
 
-def raw_score(module: Any, parameters: Mapping[str, NDArray[Any]], X: Any, device: torch.device, memory: int) -> Any:
-    """Return the raw score of each row, (n_samples,) or (n_samples, C), of a module built on the meta device."""
-    state = {name: as_tensor(array, device) for name, array in parameters.items()}
-    module.load_state_dict(state, assign=True)
+def lend(module: Any, parameters: Mapping[str, NDArray[Any]], device: torch.device) -> None:
+    """Give a module built on the meta device its parameters, to read: on the CPU over the arrays' own memory."""
+    module.load_state_dict({name: as_tensor(array, device) for name, array in parameters.items()}, assign=True)
+
+
+def raw_score(module: Any, X: Any, device: torch.device, memory: int) -> Any:
+    """Return the raw score of each row, (n_samples,) or (n_samples, C)."""
     return predict(module, Rows.from_scipy(X, device), _ROWS_AT_ONCE, memory).numpy(force=True)
 
 
-def pairs_of(
-    module: Any, parameters: Mapping[str, NDArray[Any]], X: Any, device: torch.device, memory: int
-) -> Iterator[tuple[NDArray[Any], ...]]:
+def pairs_of(module: Any, X: Any, device: torch.device, memory: int) -> Iterator[tuple[NDArray[Any], ...]]:
     """Yield the rows, features, attention and interaction of the pairs of a part of the rows after another."""
-    state = {name: as_tensor(array, device) for name, array in parameters.items()}
-    module.load_state_dict(state, assign=True)
     batch = Rows.from_scipy(X, device).slice(0, X.shape[0])
     lengths = batch.offsets.diff().long()
     cost = 16 * module.factors.element_size() * (lengths * (lengths - 1) // 2 + 1)  # bytes of what is yielded, thrice

@@ -118,8 +118,8 @@ class PairExplained(FactorizationMachine):
         """Yield rows, features, attention and interaction of the pairs of a part of the rows after another."""
         from skafm import _engine
 
-        module, parameters = self._at_hand()
-        for part in _engine.pairs_of(module, parameters, X, _engine.find_device(self.device), working_memory()):
+        module, device = self._ready()
+        for part in _engine.pairs_of(module, X, device, working_memory()):
             check_finite(X, *part[3:])
             yield part
 

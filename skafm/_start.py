@@ -4,8 +4,9 @@ import numpy as np
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skafm._base import FactorizationMachine, parameters_of
+from skafm._base import FactorizationMachine
 from skafm._exchange import CURRENT
+from skafm._learnt import parameters_of
 
 START = {"init": [StrOptions({"random", "fm"}), HasMethods(["fit", "predict"])], "freeze_init": ["boolean"]}
 """Constructor parameters of ``FMStart``, and what they may be."""

@@ -1,15 +1,27 @@
 """A fitted model as a service has it: many threads, one model, rows one at a time."""
 
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 
 import numpy as np
 import pytest
 import reference
 from conftest import ragged_matrix
 
-from skafm import AFMRegressor, FMRegressor
+from skafm import (
+    AFMRegressor,
+    DeepCrossRegressor,
+    FFMRegressor,
+    FMRegressor,
+    HOFMRegressor,
+    NFMRegressor,
+    WideDeepRegressor,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+EVERY = [AFMRegressor, DeepCrossRegressor, FFMRegressor, FMRegressor, HOFMRegressor, NFMRegressor, WideDeepRegressor]
 both = pytest.mark.parametrize("Estimator", [FMRegressor, AFMRegressor])
 X = ragged_matrix()
 Y = X[:, 0] - 2 * X[:, 1] * X[:, 2]
@@ -27,7 +39,7 @@ def test_eight_threads_predict_the_same(Estimator, writable):
     for name in ("factors_", "coef_"):
         getattr(model, name).setflags(write=writable)  # as of a model that is mapped from a file
     pieces = [X[start : start + size] for size in (1, 2, 60) for start in range(0, 60, size)]
-    expected = [model.predict(piece) for piece in pieces]
+    expected = [deepcopy(model).predict(piece) for piece in pieces]  # the model itself has predicted nothing yet
 
     def work(first):
         order = np.roll(np.arange(len(pieces)), first)
@@ -58,3 +70,51 @@ def test_predict_follows_attributes_that_are_changed(Estimator, n_rows):
     model.factors_[:] *= 2.0
     assert not np.allclose(model.predict(rows), assigned)
     np.testing.assert_allclose(model.predict(rows), reference.predict(model, rows), rtol=1e-10)
+
+
+@pytest.mark.parametrize("Estimator", EVERY)
+def test_predict_follows_each_attribute_of_each_model(Estimator):
+    model, rng = fit(Estimator), np.random.default_rng(0)
+    for name in set(Estimator._attributes.values()) & vars(model).keys() - {"fields_"}:
+        model.predict(X)
+        learnt = getattr(model, name)
+        layers = isinstance(learnt, list)
+        changed = np.array(learnt[0] if layers else learnt)
+        changed += rng.uniform(0.5, 1.0, changed.shape)
+        if layers:
+            learnt[0] = changed
+        else:
+            setattr(model, name, changed[()])
+        np.testing.assert_array_equal(model.predict(X), deepcopy(model).predict(X))  # of a copy nothing is kept
+        changed *= 1.1
+        np.testing.assert_array_equal(model.predict(X), deepcopy(model).predict(X))
+
+
+def test_predict_follows_a_second_fit():
+    model = fit(AFMRegressor)
+    model.predict(X)
+    model.fit(X, -3 * Y).predict(X)
+    np.testing.assert_array_equal(model.predict(X), deepcopy(model).predict(X))
+
+
+@both
+def test_module_is_built_once(Estimator, monkeypatch):
+    model, built, rebuild = fit(Estimator), [], Estimator._rebuild
+    monkeypatch.setattr(Estimator, "_rebuild", lambda *a, **k: (built.append(1), rebuild(*a, **k))[1])
+    for row in range(5):
+        model.predict(X[row : row + 1])
+    assert built == [1]
+
+
+def test_what_was_learnt_is_let_go_of():
+    model = fit(FMRegressor)
+    model.predict(X)
+    before = weakref.ref(model.factors_)
+    model.fit(X, Y)
+    gc.collect()
+    assert before() is None
+    model.predict(X)
+    before = weakref.ref(model.factors_)
+    del model
+    gc.collect()
+    assert before() is None

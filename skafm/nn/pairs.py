@@ -91,7 +91,7 @@ def attentional_interaction(
     elements = chunk_elements or _chunk_elements(factors)
     if len(offsets) == 2 and not training and len(indices) ** 2 * max(weight.shape) <= 2 * elements:  # noqa: PLR2004
         # The pairs of one row are distinct, and a chunk holds them: there is nothing to gain.
-        return functional.attentional_interaction(factors, *network, projection, indices, values, offsets, keep)
+        return _of_one_row(factors, *network, projection, indices, values, keep)
     entries, entry = _distinct_entries(factors, indices, values)
     outputs = projection if projection.ndim > 1 else projection.unsqueeze(0)  # (C, k)
     parameters = (entries, *network, outputs)
@@ -110,6 +110,27 @@ def attentional_interaction(
         results, totals = (torch.stack(each) for each in zip(*worked, strict=True))  # (parts, C, 1), (parts, 1)
         result = (totals.softmax(0).unsqueeze(1) * results).sum(0)
     return result.T if projection.ndim > 1 else result.squeeze(0)
+
+
+def _of_one_row(
+    factors: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    attention_projection: Tensor,
+    projection: Tensor,
+    indices: Tensor,
+    values: Tensor | None,
+    keep: Tensor | None,
+) -> Tensor:
+    """Return the interaction term of one row, in as few calls as there can be: they are what a short row takes."""
+    left, right = torch.triu_indices(len(indices), len(indices), 1, device=indices.device)  # (P,), (P,)
+    embedded = factors.index_select(0, indices)  # (N, k)
+    if values is not None:
+        embedded = embedded * values.unsqueeze(1)
+    interactions = embedded.index_select(0, left) * embedded.index_select(0, right)  # (P, k)
+    logits = functional.attention_logits(interactions, weight, bias, attention_projection)  # (P,)
+    pooled = (logits.softmax(0) @ interactions).unsqueeze(0)  # (1, k)
+    return torch.nn.functional.linear(pooled if keep is None else pooled * keep, projection)
 
 
 def _cut(n_entries: int, max_pairs: int) -> list[slice]:
