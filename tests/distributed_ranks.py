@@ -19,7 +19,17 @@ from conftest import ragged_matrix
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
-from skafm import AFMClassifier, AFMRegressor, DeepCrossRegressor, FFMRegressor, FMClassifier, FMRegressor
+from skafm import (
+    AFMClassifier,
+    AFMRegressor,
+    DeepCrossRegressor,
+    FFMRegressor,
+    FMClassifier,
+    FMRegressor,
+    HOFMRegressor,
+    NFMRegressor,
+    WideDeepRegressor,
+)
 from skafm.distributed import _Ranks, sharded
 
 N, BATCH, LIMIT = 97, 16, 5
@@ -59,6 +69,9 @@ def cases():
         "AFMRegressor from FM": (AFMRegressor(init="fm", **COMMON), y),
         "AFMClassifier": (AFMClassifier(l2_attention=0.1, **COMMON), parity()),
         "FFMRegressor": (FFMRegressor(fields=np.arange(9) // 3, **COMMON), y),
+        "HOFMRegressor": (HOFMRegressor(**l2, **COMMON), y),
+        "NFMRegressor": (NFMRegressor(hidden_layer_sizes=(5, 4), **COMMON), y),
+        "WideDeepRegressor": (WideDeepRegressor(hidden_layer_sizes=(5, 4), fields=np.arange(9) // 3, **COMMON), y),
     }
 
 

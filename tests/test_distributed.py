@@ -85,7 +85,9 @@ def assert_same(model, expected, tolerance):
         if name == "classes_":
             assert model[name].tolist() == value.tolist()
         elif value is not None:
-            np.testing.assert_allclose(model[name], value, rtol=tolerance, atol=tolerance, err_msg=name)
+            layers = (model[name], value) if isinstance(value, list) else ([model[name]], [value])
+            for mine, its in zip(*layers, strict=True):
+                np.testing.assert_allclose(mine, its, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
 @pytest.mark.parametrize("name", cases())
