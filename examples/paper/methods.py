@@ -37,9 +37,14 @@ _DEEP = [
     {"learning_rate": 0.01, "dropout": 0.2},
     {"learning_rate": 0.003, "dropout": 0.5},
 ]
+_CROSS = [  # norms and dropout do not go together
+    {"learning_rate": 0.01, "dropout": 0.5},
+    {"learning_rate": 0.01, "dropout": 0.0},
+    {"learning_rate": 0.003, "dropout": 0.0},
+]
 _AFM = {"init": "fm", "learning_rate": 0.1, "dropout": 0.2, "l2_factors": 0.0005, "l2_attention": 0.02}
 _TAGS = {"init": "random", "dropout": 0.7, "l2_factors": 0.003, "l2_attention": 0.01}
-_SAME = dict.fromkeys(("Wide&Deep", "DeepCross", "NFM", "deep AFM"), _DEEP) | {"LibFM": _LIBFM}
+_SAME = dict.fromkeys(("Wide&Deep", "NFM", "deep AFM"), _DEEP) | {"DeepCross": _CROSS, "LibFM": _LIBFM}
 
 TRIALS = {
     "frappe": _SAME
