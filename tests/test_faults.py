@@ -89,6 +89,7 @@ def left(method, moment, n, early):
     return f"model of {model.n_iter_}"
 
 warnings.simplefilter("ignore")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a process that a script starts with & would ignore it
 for *moment, _ in MOMENTS:
     print(left(*moment), flush=True)
 """
