@@ -95,12 +95,12 @@ class Regression(RegressorMixin):
         """Return the shift and scale that lead from the raw score of training to y."""
         exchange, double, precision = CURRENT.get(), np.finfo(np.float64), np.finfo(data.X.dtype)
         weight = exchange.total(data.weight.sum())
-        mean = exchange.total(data.weight @ data.y) / weight
+        mean = exchange.total(_weigh(data.weight, data.y)) / weight
         off = data.y - mean
         largest = np.max(exchange.gather(np.abs(off).max(axis=0)), axis=0)
         unit = 2.0 ** np.frexp(largest)[1]  # squares of off / unit stay in range, and lose no bit
         unit = np.clip(unit, double.tiny, double.max)
-        scale = unit * np.sqrt(exchange.total(data.weight @ (off / unit) ** 2) / weight)
+        scale = unit * np.sqrt(exchange.total(_weigh(data.weight, (off / unit) ** 2)) / weight)
         rounding = np.maximum(10 * double.eps * np.abs(mean), double.tiny)
         if not np.all((scale <= rounding) | ((scale > precision.tiny * 1e3) & (scale < precision.max / 1e3))):
             raise ValueError(
@@ -304,3 +304,8 @@ class Classification(ClassifierMixin):
         share = total(np.bincount(data.y, data.weight, minlength=len(self.classes_))) / total(data.weight.sum())
         logs = np.log(np.maximum(share, 0.5 / total(len(data.y))))
         return logs[1] - logs[0] if len(logs) == _BINARY else logs
+
+
+def _weigh(weight, values):
+    """Return the weighted sum of the rows of values (n,) or (n, C); without BLAS, whose idle threads slow torch's."""
+    return (values.T * weight).sum(axis=-1)

@@ -120,6 +120,14 @@ def test_imports_go_down(module):
     assert ours <= ALLOWED[module]
 
 
+@pytest.mark.parametrize("module", sorted(SKLEARN_SIDE | {"_exchange", "_learnt"}))
+def test_numpy_multiplies_no_matrices_around_a_fit(module):
+    """BLAS' threads wait for more by spinning, for tens of milliseconds, in which torch's get half of the processor."""
+    assert not [
+        node for node in ast.walk(ast.parse((ROOT / f"{module}.py").read_text())) if isinstance(node, ast.MatMult)
+    ]
+
+
 @pytest.mark.parametrize("module", sorted(set(MODULES) - SKLEARN_SIDE))
 def test_torch_side_does_not_import_sklearn(module):
     assert not [name for name in imports(module) if name.split(".")[0] == "sklearn"]
