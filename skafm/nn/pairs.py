@@ -21,14 +21,14 @@ Letters in shapes: B rows, N entries, M distinct entries, P pairs, D distinct pa
 t attention size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
-from torch.utils.checkpoint import checkpoint
 
 from skafm.nn import functional
 
@@ -97,16 +97,16 @@ def attentional_interaction(
     parameters = (entries, *network, outputs)
     settings = _Settings(len(offsets) - 1, matmul_dtype or factors.dtype, elements, training)
 
-    def work(part: slice) -> tuple[Tensor, Tensor]:
+    def work(part: slice, *parameters: Tensor) -> tuple[Tensor, Tensor]:
         pairs = _find_pairs(entry, offsets, len(entries), part)
         both: tuple[Tensor, Tensor] = _Interaction.apply(*parameters, keep, pairs, settings)  # type: ignore[no-untyped-call]
         return both
 
     parts = _cut(len(indices), max_pairs) if settings.n_rows == 1 else [slice(None)]
     if len(parts) == 1:
-        result = work(parts[0])[0]  # (C, B)
+        result = work(parts[0], *parameters)[0]  # (C, B)
     else:
-        worked = [checkpoint(work, part, use_reentrant=False, preserve_rng_state=False) for part in parts]
+        worked = [_Again.apply(partial(work, part), *parameters) for part in parts]  # type: ignore[no-untyped-call]
         results, totals = (torch.stack(each) for each in zip(*worked, strict=True))  # (parts, C, 1), (parts, 1)
         result = (totals.softmax(0).unsqueeze(1) * results).sum(0)
     return result.T if projection.ndim > 1 else result.squeeze(0)
@@ -223,7 +223,7 @@ class _Interaction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
-        saved = ctx.saved_tensors  # looked up once: a part that is worked again gives them but once
+        saved = ctx.saved_tensors
         pairs = Pairs(*saved[: len(Pairs._fields)])
         entries, weight, bias, attention_projection, projection, keep, signs, attention, scores, result = saved[
             len(Pairs._fields) :
@@ -251,6 +251,31 @@ class _Interaction(torch.autograd.Function):
         g_attention_projection = (products * weight).sum(1) + signed * bias
         g_bias = signed * attention_projection
         return g_entries, g_weight, g_bias, g_attention_projection, g_projection, None, None, None
+
+
+class _Again(torch.autograd.Function):
+    """Work that is done once more for its gradients, so that nothing of it is stored until then.
+
+    What torch.utils.checkpoint does for any work; but that loads a second's worth of torch, and with torch 2.4 and 2.6
+    leaves what it stored to the garbage collector.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, work: Callable[..., tuple[Tensor, ...]], *parameters: Tensor) -> tuple[Tensor, ...]:
+        """Return what the work makes of the parameters, a tuple of tensors."""
+        ctx.work = work
+        ctx.save_for_backward(*parameters)
+        return work(*parameters)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        needs = ctx.needs_input_grad[1:]
+        parameters = [each.detach().requires_grad_(need) for each, need in zip(ctx.saved_tensors, needs, strict=True)]
+        with torch.enable_grad():
+            results = ctx.work(*parameters)
+        wanted = [each for each in parameters if each.requires_grad]
+        found = iter(torch.autograd.grad(results, wanted, gradients))
+        return None, *(next(found) if each.requires_grad else None for each in parameters)
 
 
 def _sum_by(groups: Tensor, values: Tensor, n_groups: int) -> Tensor:
