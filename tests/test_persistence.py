@@ -1,5 +1,6 @@
 """What is stored comes back, elsewhere and later."""
 
+import ast
 import copy
 import inspect
 import json
@@ -192,3 +193,16 @@ def test_model_set_to_cuda_opens_without_it(Estimator, store):
             opened.predict(X)
         assert np.array_equal(opened.set_params(device="auto").predict(X), expected)
     assert np.array_equal(opened.set_params(device="cpu").predict(X), expected)
+
+
+def test_skafm_loads_no_file_that_can_run_code():
+    """By name: nothing that opens what pickle or torch stored is called, or imported."""
+    sources = Path(skafm.__file__).parent.rglob("*.py")
+    nodes = [node for path in sources for node in ast.walk(ast.parse(path.read_text()))]
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert not imported & {"cloudpickle", "dill", "marshal", "pickle", "shelve"}
+    owners = {"export", "hub", "jit", "joblib", "np", "numpy", "package", "torch"}
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and node.attr in {"load", "load_state_dict_from_url"}:
+            assert ast.unparse(node.value).split(".")[-1] not in owners, ast.unparse(node)
