@@ -77,7 +77,7 @@ class AFM(PairModel):
         self.attention_weight = nn.Parameter(torch.empty(attention_size, n_factors, device=device, dtype=dtype))  # W
         self.attention_bias = nn.Parameter(torch.empty(attention_size, device=device, dtype=dtype))  # b
         # DIFF: the authors draw h from N(0, 1). From zero, attention starts uniform and the model as an FM.
-        self.attention_projection = nn.Parameter(torch.zeros(attention_size, device=device, dtype=dtype))  # h
+        self.attention_projection = nn.Parameter(torch.full((attention_size,), 0.0, device=device, dtype=dtype))  # h
         shape = (n_factors,) if n_outputs is None else (n_outputs, n_factors)
         self.projection = nn.Parameter(torch.full(shape, projection_start, device=device, dtype=dtype))  # p
         self.dropout, self.generator = dropout, generator

@@ -43,8 +43,9 @@ class SparseLinear(nn.Module):
     ) -> None:
         super().__init__()
         outputs = () if n_outputs is None else (n_outputs,)
-        self.intercept = nn.Parameter(torch.zeros(outputs, device=device, dtype=dtype))
-        self.weight = nn.Parameter(torch.zeros(n_features, *outputs, device=device, dtype=dtype))
+        # On the meta device torch.zeros loads a second's worth of old versions of torch.
+        self.intercept = nn.Parameter(torch.full(outputs, 0.0, device=device, dtype=dtype))
+        self.weight = nn.Parameter(torch.full((n_features, *outputs), 0.0, device=device, dtype=dtype))
 
     def forward(
         self, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None = None
