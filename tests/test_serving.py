@@ -52,8 +52,9 @@ def test_eight_threads_predict_the_same(Estimator, writable):
 
 
 @both
-def test_rows_one_at_a_time_predict_as_together(Estimator):
-    model = fit(Estimator)
+@pytest.mark.parametrize("target", [Y, np.column_stack([Y, -3 * Y])], ids=["one target", "two"])
+def test_rows_one_at_a_time_predict_as_together(Estimator, target):
+    model = fit(Estimator).fit(X, target)
     alone = np.concatenate([model.predict(X[row : row + 1]) for row in range(60)])
     np.testing.assert_allclose(alone, model.predict(X), rtol=1e-12, atol=1e-12)
 
