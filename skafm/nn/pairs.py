@@ -354,7 +354,7 @@ def _network_backward(
     g_entries, S = torch.zeros_like(chunks.entries), torch.zeros_like(scaled)
     signed, g_projection = scaled.new_zeros(len(scaled)), torch.zeros_like(projection)
     low = scaled.to(dtype)
-    masked = scaled.new_empty(chunks.size, len(scaled))
+    masked = scaled.new_empty(chunks.size, len(scaled), dtype=dtype)
     for chunk in chunks:
         left, right, product = chunks.load(chunk)
         g_product = chunks.spare[: len(product)]  # (c, k)
@@ -371,10 +371,10 @@ def _network_backward(
                 else:
                     g_product.addcmul_(kept, each)
                 g_projection[output] += kept.mul_(product).sum(0)
-        gm = masked[: len(product)].copy_(signs[chunk]).mul_(g_logits[chunk].unsqueeze(1))  # (c, t)
-        signed += gm.sum(0)
-        _add_product(S, gm.to(dtype).T, product.to(dtype))
-        _add_product(g_product, gm.to(dtype), low)
+        gm = masked[: len(product)].copy_(signs[chunk]).mul_(g_logits[chunk].to(dtype).unsqueeze(1))  # (c, t)
+        signed += gm.sum(0, dtype=signed.dtype)
+        _add_product(S, gm.T, product.to(dtype))
+        _add_product(g_product, gm, low)
         g_entries.index_add_(0, pairs.left[chunk], right.mul_(g_product))
         g_entries.index_add_(0, pairs.right[chunk], left.mul_(g_product))
     return g_entries, S, signed, g_projection
