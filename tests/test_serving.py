@@ -10,18 +10,11 @@ import pytest
 import reference
 from conftest import ragged_matrix
 
-from skafm import (
-    AFMRegressor,
-    DeepCrossRegressor,
-    FFMRegressor,
-    FMRegressor,
-    HOFMRegressor,
-    NFMRegressor,
-    WideDeepRegressor,
-)
+import skafm
+from skafm import AFMRegressor, FMRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-EVERY = [AFMRegressor, DeepCrossRegressor, FFMRegressor, FMRegressor, HOFMRegressor, NFMRegressor, WideDeepRegressor]
+EVERY = [getattr(skafm, name) for name in skafm.__all__ if name.endswith("Regressor")]
 both = pytest.mark.parametrize("Estimator", [FMRegressor, AFMRegressor])
 X = ragged_matrix()
 Y = X[:, 0] - 2 * X[:, 1] * X[:, 2]
