@@ -209,9 +209,11 @@ class _Interaction(torch.autograd.Function):
         """Return the interaction term (C, B), and the logarithm of the softmax's denominator (B,)."""
         chunks = _Chunks(entries, keep, len(weight), pairs, settings)
         logits, scores, signs = _network(chunks, weight, bias, attention_projection, projection)
-        attention, total = functional.segment_softmax(logits[pairs.distinct], pairs.rows, settings.n_rows)  # (P,), (B,)
+        attention, total = functional.segment_softmax(
+            logits.index_select(0, pairs.distinct), pairs.rows, settings.n_rows
+        )  # (P,), (B,)
         if keep is None:
-            scores = scores[:, pairs.distinct]  # (C, P)
+            scores = scores.index_select(1, pairs.distinct)  # (C, P)
         else:  # from the order of distinct pairs to that of rows
             scores = torch.empty_like(scores).index_copy_(1, pairs.order, scores)
         result = torch.stack([_sum_by(pairs.rows, attention * each, settings.n_rows) for each in scores])  # (C, B)
@@ -231,10 +233,10 @@ class _Interaction(torch.autograd.Function):
         g_result, g_total = gradients  # either None where the caller's gradient does not reach it
         if g_result is None:
             g_result = torch.zeros_like(result)
-        chosen = g_result[:, pairs.rows]  # (C, P)
-        g_logits = attention * (chosen * (scores - result[:, pairs.rows])).sum(0)  # (P,)
+        chosen = g_result.index_select(1, pairs.rows)  # (C, P)
+        g_logits = attention * (chosen * (scores - result.index_select(1, pairs.rows))).sum(0)  # (P,)
         if g_total is not None:
-            g_logits += attention * g_total[pairs.rows]
+            g_logits += attention * g_total.index_select(0, pairs.rows)
         g_scores = attention * chosen  # (C, P)
         chunks = _Chunks(entries, keep, len(weight), pairs, ctx.settings)
         scaled = weight * attention_projection.unsqueeze(1)  # (t, k)
@@ -243,7 +245,7 @@ class _Interaction(torch.autograd.Function):
         if keep is None:
             g_scores = torch.stack([_sum_by(pairs.distinct, each, n_distinct) for each in g_scores])  # (C, D)
         else:
-            g_scores = g_scores[:, pairs.order]  # (C, P)
+            g_scores = g_scores.index_select(1, pairs.order)  # (C, P)
         g_entries, products, signed, g_projection = _network_backward(
             chunks, scaled, projection, signs, g_logits, g_scores
         )
@@ -303,13 +305,13 @@ class _Chunks:
         n = len(self.pairs.left)
         return (slice(start, min(start + self.size, n)) for start in range(0, n, self.size))
 
-    def load(self, chunk: slice) -> tuple[Tensor, Tensor, Tensor]:
-        """Return both entries and their product e, (c, k) each."""
+    def load(self, chunk: slice) -> tuple[Tensor, Tensor]:
+        """Return both entries of each pair, (c, k) each, to be overwritten."""
         c = chunk.stop - chunk.start
-        left, right, product = self.left[:c], self.right[:c], self.product[:c]
+        left, right = self.left[:c], self.right[:c]
         torch.index_select(self.entries, 0, self.pairs.left[chunk], out=left)
         torch.index_select(self.entries, 0, self.pairs.right[chunk], out=right)
-        return left, right, torch.mul(left, right, out=product)
+        return left, right
 
     def occurrences(self, chunk: slice) -> tuple[Tensor, slice, Tensor]:
         """Return the rows of the chunk's pairs, where these are in ``pairs.order``, and where each pair's start."""
@@ -329,7 +331,8 @@ def _network(
     weight_T, bias = weight.to(chunks.dtype).T, bias.to(chunks.dtype)
     kept = [] if keep is None else [keep * each for each in projection]  # C of (B, k)
     for chunk in chunks:
-        _, _, product = chunks.load(chunk)
+        left, right = chunks.load(chunk)
+        product = left.mul_(right)
         hidden = chunks.hidden[: len(product)]
         torch.addmm(bias, product.to(chunks.dtype), weight_T, out=hidden)  # (c, t)
         hidden = hidden.to(weight.dtype).relu_()
@@ -356,7 +359,8 @@ def _network_backward(
     low = scaled.to(dtype)
     masked = scaled.new_empty(chunks.size, len(scaled), dtype=dtype)
     for chunk in chunks:
-        left, right, product = chunks.load(chunk)
+        left, right = chunks.load(chunk)
+        product = torch.mul(left, right, out=chunks.product[: len(left)])
         g_product = chunks.spare[: len(product)]  # (c, k)
         if keep is None:
             g_projection += g_scores[:, chunk] @ product
@@ -372,7 +376,7 @@ def _network_backward(
                     g_product.addcmul_(kept, each)
                 g_projection[output] += kept.mul_(product).sum(0)
         gm = masked[: len(product)].copy_(signs[chunk]).mul_(g_logits[chunk].to(dtype).unsqueeze(1))  # (c, t)
-        signed += gm.sum(0, dtype=signed.dtype)
+        signed += gm.sum(0)
         _add_product(S, gm.T, product.to(dtype))
         _add_product(g_product, gm, low)
         g_entries.index_add_(0, pairs.left[chunk], right.mul_(g_product))
