@@ -13,7 +13,7 @@ from scipy import sparse
 from sklearn.utils import Bunch
 
 PAPER = Path(__file__).parent.parent / "examples" / "paper"
-EXPERIMENTS = ["figure2", "figure3", "figure4", "figure5", "table1", "table2"]
+EXPERIMENTS = ["figure2", "figure3", "figure4", "figure5", "known_pairs", "table1", "table2"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -7,7 +7,7 @@ python examples/paper/table2.py [--data FOLDER] [--name frappe] [--factors 256] 
 """
 
 import numpy as np
-from methods import METHODS, TRIALS, fit_method
+from methods import METHODS, best_setting, fit_method
 from protocol import Record, parse
 
 options = parse(
@@ -17,21 +17,14 @@ options = parse(
     ("--seeds", {"type": int, "default": 3, "help": "runs of the best setting"}),
 )
 record = Record(options, "table2", fit_method)
-tried = {
-    method: [{"method": method, "seed": 0, **trial} for trial in TRIALS[options.name][method]]
-    for method in options.methods
-}
-tried = {method: keys[: options.trials] for method, keys in tried.items()}
-record.run_all([key for keys in tried.values() for key in keys])
-error = lambda run: run["rmse"]["validation"]  # noqa: E731
-best = {method: min(map(record.run, keys), key=error)["key"] for method, keys in tried.items()}
+best = {method: best_setting(record, method, options.trials) for method in options.methods}
 repeats = {method: [{**key, "seed": seed} for seed in range(options.seeds)] for method, key in best.items()}
 record.run_all([key for keys in repeats.values() for key in keys])
 
 print(f"{'method':<10} {'parameters':>10} {'validation RMSE':>16} {'seconds':>8}  best setting")
 for method, keys in repeats.items():
     runs = [record.run(key) for key in keys]
-    errors, seconds = [error(run) for run in runs], np.mean([run["seconds"] for run in runs])
+    errors, seconds = [run["rmse"]["validation"] for run in runs], np.mean([run["seconds"] for run in runs])
     setting = ", ".join(f"{name}={value}" for name, value in best[method].items() if name not in {"method", "seed"})
     spread = f"{np.mean(errors):.4f} ± {np.std(errors):.4f}"
     print(f"{method:<10} {runs[0]['parameters'] / 1e6:>9.2f}M {spread:>16} {seconds:>8.0f}  {setting}")
