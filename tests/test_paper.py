@@ -106,3 +106,16 @@ def test_table_1_attention_and_scores_give_the_prediction(folder, monkeypatch, c
     for line in lines:
         pairs = [part.split("*") for part in line.replace("* ", "*").split()[2:-1]]
         assert sum(float(a) for a, _ in pairs) == pytest.approx(1, abs=0.02)
+
+
+def test_known_pairs_counts_the_other_rows(folder, monkeypatch):
+    run("known_pairs", folder, monkeypatch)
+    found = runpy.run_path(str(PAPER / "known_pairs.py"))
+    (X, y), (X_val, _) = found["splits"]["train"], found["splits"]["validation"]
+    train, new = (rows.indices.reshape(-1, 3) for rows in (X, X_val))
+    for rows, counts, own in ((train, found["counts"], 1), (new, found["counts_val"], 0)):
+        for i in range(0, len(rows), 7):
+            for field in (0, 1):
+                same = (train[:, [field, 2]] == rows[i, [field, 2]]).all(axis=1)
+                expected = [np.sum(same & (y == sign)) - own * (y[i] == sign) for sign in (1, -1)]
+                assert counts[i, 2 * field : 2 * field + 2].tolist() == expected
