@@ -37,7 +37,7 @@ def count_pairs(splits, field):
     """Return the counts of each pair of the training rows, (n, 2 (m - 1)), and of the validation rows."""
     (X, y), (X_val, _) = splits["train"], splits["validation"]
     keys, new = pairs(X, field), pairs(X_val, field)
-    counted = [count(*each) for each in zip(keys.T, [y] * keys.shape[1], new.T, strict=True)]
+    counted = [count(pair, y, pair_val) for pair, pair_val in zip(keys.T, new.T, strict=True)]
     return tuple(np.hstack(parts) for parts in zip(*counted, strict=True))
 
 
