@@ -38,6 +38,5 @@ for run, colour in zip(runs, ("tab:orange", "tab:blue"), strict=True):
         axes.plot(range(1, len(errors) + 1), errors, style, color=colour, label=f"{run['key']['method']}, {split}")
 axes.set(xlabel="epoch", ylabel="RMSE", title=f"{options.name}, k = {options.factors}")
 axes.xaxis.get_major_locator().set_params(integer=True)
-axes.legend(loc="upper right", ncols=2, fontsize="small")
-axes.set_ylim(top=1.1 * axes.get_ylim()[1])
+figure.legend(loc="outside lower center", ncols=4, fontsize="small")
 figure.savefig(record.path.with_suffix(".png"), dpi=150)
