@@ -4,6 +4,7 @@ import argparse
 import importlib
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -89,13 +90,17 @@ def test_interrupted_experiment_goes_on_after_its_last_whole_run(folder, monkeyp
     assert [each["rmse"] for each in again] == [each["rmse"] for each in runs]
 
 
-def test_seeds_and_trials_of_table_2_are_the_same_number_for_each_method(folder, monkeypatch, capsys):
-    runs = run("table2", folder, monkeypatch, "--methods", "FM", "AFM", "--trials", "2", "--seeds", "2")
+def test_seeds_and_trials_of_table_2_are_the_same_number_for_each_method(folder, tmp_path, monkeypatch, capsys):
+    for path in folder.glob("*.npz"):  # without what other tests have recorded
+        shutil.copy(path, tmp_path)
+    runs = run("table2", tmp_path, monkeypatch, "--methods", "FM", "AFM", "--trials", "2", "--seeds", "2")
     table = capsys.readouterr().out
     for method in ("FM", "AFM"):
         mine = [each["key"] for each in runs if each["key"]["method"] == method]
         assert len({json.dumps(key) for key in mine}) == len(mine)
-        assert {key["seed"] for key in mine} >= {0, 1}
+        tried = [each for each in runs if each["key"] in mine and each["key"]["seed"] == 0]
+        best = min(tried, key=lambda each: each["rmse"]["validation"])["key"]
+        assert [key for key in mine if key["seed"] == 1] == [{**best, "seed": 1}]
         assert f"\n{method}" in table
 
 
@@ -119,3 +124,5 @@ def test_known_pairs_counts_the_other_rows(folder, monkeypatch):
                 same = (train[:, [field, 2]] == rows[i, [field, 2]]).all(axis=1)
                 expected = [np.sum(same & (y == sign)) - own * (y[i] == sign) for sign in (1, -1)]
                 assert counts[i, 2 * field : 2 * field + 2].tolist() == expected
+    shares = found["errors"](np.array([3.0, 0.0, -1.0]), np.array([1, 1, -1]), np.array([0, 1, 1]))
+    assert shares == {"all": 0.5774, "0": 0.0, "1": 0.7071}  # clipped: errors of 0, 1 and 0
