@@ -158,9 +158,8 @@ def pairs(offsets: Tensor, n_entries: int | None = None, part: slice = slice(Non
     partners = offsets[1:].index_select(0, row) - entries - 1  # later entries of the same row
     first = partners.cumsum(0) - partners  # an entry's first pair
     every = torch.arange(len(entries), device=row.device).repeat_interleave(partners)  # (P,)
-    left = entries.index_select(0, every)  # (P,)
-    right = left + 1 + torch.arange(len(left), device=row.device) - first.index_select(0, every)  # (P,)
-    return left, right, row.index_select(0, every)
+    right = (entries + 1 - first).index_select(0, every) + torch.arange(len(every), device=row.device)  # (P,)
+    return entries.index_select(0, every), right, row.index_select(0, every)
 
 
 def attention_logits(interactions: Tensor, weight: Tensor, bias: Tensor, projection: Tensor) -> Tensor:

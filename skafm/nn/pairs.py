@@ -37,7 +37,7 @@ class Pairs(NamedTuple):
     """The pairs of a batch, and the distinct ones among them."""
 
     left: Tensor
-    """(D,) First entry of each distinct pair, ascending."""
+    """(D,) First entry of each distinct pair, ascending; the last one is repeated until D is a multiple of 64."""
     right: Tensor
     """(D,) Second entry of each distinct pair."""
     distinct: Tensor
@@ -160,12 +160,13 @@ def _distinct_entries(factors: Tensor, indices: Tensor, values: Tensor | None) -
 def _find_pairs(entry: Tensor, offsets: Tensor, n_entries: int, part: slice = slice(None)) -> Pairs:
     """Find the pairs of a batch, ``entry`` (N,) being the distinct entry of each, or those of some left entries."""
     left, right, rows = functional.pairs(offsets, len(entry), part)
-    keys = entry.index_select(0, left).long() * n_entries + entry.index_select(0, right)  # (P,)
-    if n_entries**2 < 2**31:
-        keys = keys.int()  # sorts in half the time
+    entry = entry.to(torch.int32 if n_entries**2 < 2**31 else torch.int64)  # 32 bits sort in half the time
+    keys = (entry * n_entries).index_select(0, left) + entry.index_select(0, right)  # (P,)
     keys, order = keys.sort(stable=True)
     keys, inverse, counts = torch.unique_consecutive(keys, return_inverse=True, return_counts=True)
-    keys = keys.long()
+    # A product of matrices of a new shape is planned anew, in up to a millisecond: round D up, so that few are new.
+    more = -len(keys) % 64
+    keys, counts = torch.cat([keys, keys[-1:].expand(more)]).long(), pad(counts, (0, more))
     first = keys.div(max(n_entries, 1), rounding_mode="floor")  # (D,)
     return Pairs(
         left=first,
@@ -178,10 +179,10 @@ def _find_pairs(entry: Tensor, offsets: Tensor, n_entries: int, part: slice = sl
 
 
 def _chunk_elements(table: Tensor) -> int:
-    """Return the numbers of a (c, k) tensor: four of them fill a core's cache, or a part of the free CUDA memory."""
+    """Return the most numbers of a (c, k) tensor: few chunks that a CPU caches, or a part of the free CUDA memory."""
     if table.device.type == "cuda":
         return int(torch.cuda.mem_get_info(table.device)[0]) // (32 * table.element_size())
-    return 2**18
+    return 2**19
 
 
 class _Settings(NamedTuple):
@@ -292,11 +293,13 @@ class _Chunks:
         self.entries, self.keep, self.pairs = entries, keep, pairs
         self.dtype, self.training = settings.dtype, settings.training
         k, n = entries.shape[1], len(pairs.left)
-        self.size = max(1, min(settings.chunk_elements // max(k, t), n))
+        n_chunks = max(-(-n * max(k, t) // settings.chunk_elements), 1)
+        self.size = max(-(-n // n_chunks), 1)  # of all chunks: a small last one would cost as many calls
         self.left, self.right, self.product, self.spare = (entries.new_empty(self.size, k) for _ in range(4))
         self.hidden = entries.new_empty(self.size, t, dtype=self.dtype)
         if keep is not None:
-            self.rows = pairs.rows[pairs.order]  # (P,)
+            self.rows = pairs.rows.index_select(0, pairs.order)  # (P,)
+            self.distinct = pairs.distinct.index_select(0, pairs.order)  # (P,)
             # The first pair of each chunk: a GPU is asked for them once, or with a single chunk not at all.
             self.firsts = pairs.starts[:: self.size].tolist() if n > self.size else [0]
             self.firsts.append(len(pairs.rows))
@@ -313,11 +316,12 @@ class _Chunks:
         torch.index_select(self.entries, 0, self.pairs.right[chunk], out=right)
         return left, right
 
-    def occurrences(self, chunk: slice) -> tuple[Tensor, slice, Tensor]:
-        """Return the rows of the chunk's pairs, where these are in ``pairs.order``, and where each pair's start."""
+    def occurrences(self, chunk: slice) -> tuple[slice, Tensor, Tensor, Tensor]:
+        """Return where the chunk's pairs are in ``pairs.order``, the row and distinct pair of each, and the starts."""
         number = chunk.start // self.size
         where = slice(self.firsts[number], self.firsts[number + 1])
-        return self.rows[where], where, self.pairs.starts[chunk.start : chunk.stop + 1] - where.start
+        starts = self.pairs.starts[chunk.start : chunk.stop + 1] - where.start
+        return where, self.rows[where], self.distinct[where] - chunk.start, starts
 
 
 def _network(
@@ -343,9 +347,9 @@ def _network(
             for output, each in zip(scores, projection, strict=True):
                 torch.mv(product, each, out=output[chunk])
         else:
-            rows, where, starts = chunks.occurrences(chunk)
+            where, *occurrences = chunks.occurrences(chunk)
             for output, table in zip(scores, kept, strict=True):
-                output[where] = _dot_each(product, table, rows, starts)
+                output[where] = _dot_each(product, table, *occurrences)
     return logits, scores, signs
 
 
@@ -366,7 +370,7 @@ def _network_backward(
             g_projection += g_scores[:, chunk] @ product
             torch.mm(g_scores[:, chunk].T, projection, out=g_product)
         else:
-            rows, where, starts = chunks.occurrences(chunk)
+            where, rows, _, starts = chunks.occurrences(chunk)
             for output, each in enumerate(projection):
                 g = g_scores[output, where]
                 kept = embedding_bag(rows, keep, starts, mode="sum", per_sample_weights=g, include_last_offset=True)
@@ -392,11 +396,10 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
         total += left @ right
 
 
-def _dot_each(vectors: Tensor, table: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
+def _dot_each(vectors: Tensor, table: Tensor, rows: Tensor, distinct: Tensor, starts: Tensor) -> Tensor:
     """Return ``vectors[d] . table[row]`` for each row that pair d occurs in: (c, k), (B, k) -> (occurrences,)."""
-    pair = functional.row_of_entry(starts, len(rows))
     # What embedding_bag does for the gradient of its per-sample weights; no public function is as fast.
     product: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(  # noqa: SLF001
-        vectors, table, rows, starts[:-1], pair, 0
+        vectors, table, rows, starts[:-1], distinct, 0
     )
     return product

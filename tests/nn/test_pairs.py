@@ -130,7 +130,14 @@ def test_each_distinct_pair_is_worked_once():
     indices, _, offsets = draw_batch([3] * 1000, VALUES["one-hot"], n_features=4)
     found = pairs._find_pairs(indices, offsets, 4)
     assert len(found.distinct) == 3000
-    assert len(found.left) == 6
+    assert len(torch.stack([found.left, found.right]).unique(dim=1).T) == int(found.distinct.max()) + 1 == 6
+
+
+def test_batches_that_differ_a_little_make_products_of_one_shape():
+    batches = (draw_batch([4] * 8, VALUES["one-hot"], seed=seed) for seed in range(10))  # of 48 pairs
+    found = [pairs._find_pairs(indices, offsets, 45) for indices, _, offsets in batches]
+    assert len({int(each.distinct.max()) for each in found}) > 1
+    assert {len(each.left) for each in found} == {64}
 
 
 def test_int32_indices_do_not_overflow_with_many_values():
