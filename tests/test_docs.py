@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,10 @@ def test_public_names_are_found():
 
 def test_api_reference_lists_every_public_name_once():
     assert sorted(listed()) == PUBLIC
+
+
+def test_functions_that_the_model_page_names_exist():
+    named = re.findall(r"``(entries|pairs)\.(\w+)``", (DOCS / "model.rst").read_text())
+    assert len(named) >= 4
+    for module, name in named:
+        assert callable(getattr(importlib.import_module(f"skafm.nn.{module}"), name))

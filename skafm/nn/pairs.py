@@ -23,31 +23,14 @@ t attention size.
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag, pad
+from torch.nn.functional import embedding_bag
 
 from skafm.nn import functional
-
-
-class Pairs(NamedTuple):
-    """The pairs of a batch, and the distinct ones among them."""
-
-    left: Tensor
-    """(D,) First entry of each distinct pair, ascending; the last one is repeated until D is a multiple of 64."""
-    right: Tensor
-    """(D,) Second entry of each distinct pair."""
-    distinct: Tensor
-    """(P,) The distinct pair of each pair, row after row."""
-    rows: Tensor
-    """(P,) Row of each pair."""
-    order: Tensor
-    """(P,) The pairs, distinct pair after distinct pair."""
-    starts: Tensor
-    """(D + 1,) The pairs of distinct pair d are ``order[starts[d]:starts[d + 1]]``."""
+from skafm.nn.distinct import Pairs, cut_row, distinct_entries, find_pairs
 
 
 def attentional_interaction(
@@ -92,17 +75,17 @@ def attentional_interaction(
     if len(offsets) == 2 and not training and len(indices) ** 2 * max(weight.shape) <= 2 * elements:  # noqa: PLR2004
         # The pairs of one row are distinct, and a chunk holds them: there is nothing to gain.
         return _of_one_row(factors, *network, projection, indices, values, keep)
-    entries, entry = _distinct_entries(factors, indices, values)
+    entries, entry = distinct_entries(factors, indices, values)
     outputs = projection if projection.ndim > 1 else projection.unsqueeze(0)  # (C, k)
     parameters = (entries, *network, outputs)
     settings = _Settings(len(offsets) - 1, matmul_dtype or factors.dtype, elements, training)
 
     def work(part: slice, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        pairs = _find_pairs(entry, offsets, len(entries), part)
+        pairs = find_pairs(entry, offsets, len(entries), part)
         both: tuple[Tensor, Tensor] = _Interaction.apply(*parameters, keep, pairs, settings)  # type: ignore[no-untyped-call]
         return both
 
-    parts = _cut(len(indices), max_pairs) if settings.n_rows == 1 else [slice(None)]
+    parts = cut_row(len(indices), max_pairs) if settings.n_rows == 1 else [slice(None)]
     if len(parts) == 1:
         result = work(parts[0], *parameters)[0]  # (C, B)
     else:
@@ -131,51 +114,6 @@ def _of_one_row(
     logits = functional.attention_logits(interactions, weight, bias, attention_projection)  # (P,)
     pooled = (logits.softmax(0) @ interactions).unsqueeze(0)  # (1, k)
     return torch.nn.functional.linear(pooled if keep is None else pooled * keep, projection)
-
-
-def _cut(n_entries: int, max_pairs: int) -> list[slice]:
-    """Cut one row into runs of left entries that have at most so many pairs, or are one entry."""
-    if n_entries * (n_entries - 1) // 2 <= max_pairs:
-        return [slice(None)]
-    cuts, n_pairs = [0], 0
-    for entry in range(n_entries - 1):
-        partners = n_entries - 1 - entry
-        if n_pairs + partners > max_pairs and n_pairs > 0:
-            cuts.append(entry)
-            n_pairs = 0
-        n_pairs += partners
-    return [slice(start, stop) for start, stop in pairwise([*cuts, n_entries])]
-
-
-def _distinct_entries(factors: Tensor, indices: Tensor, values: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return ``v_i x_i`` (M, k) of each distinct (feature, value), and which of them each entry is (N,)."""
-    if values is None:  # one-hot: the entries are the features
-        return factors, indices
-    levels, level = torch.unique(values, return_inverse=True)
-    keys, entry = torch.unique(indices.long() * len(levels) + level, return_inverse=True)  # (M,), (N,)
-    distinct_values = levels[keys % len(levels)].unsqueeze(1)  # (M, 1)
-    return factors.index_select(0, keys // len(levels)) * distinct_values, entry
-
-
-def _find_pairs(entry: Tensor, offsets: Tensor, n_entries: int, part: slice = slice(None)) -> Pairs:
-    """Find the pairs of a batch, ``entry`` (N,) being the distinct entry of each, or those of some left entries."""
-    left, right, rows = functional.pairs(offsets, len(entry), part)
-    entry = entry.to(torch.int32 if n_entries**2 < 2**31 else torch.int64)  # 32 bits sort in half the time
-    keys = (entry * n_entries).index_select(0, left) + entry.index_select(0, right)  # (P,)
-    keys, order = keys.sort(stable=True)
-    keys, inverse, counts = torch.unique_consecutive(keys, return_inverse=True, return_counts=True)
-    # A product of matrices of a new shape is planned anew, in up to a millisecond: round D up, so that few are new.
-    more = -len(keys) % 64
-    keys, counts = torch.cat([keys, keys[-1:].expand(more)]).long(), pad(counts, (0, more))
-    first = keys.div(max(n_entries, 1), rounding_mode="floor")  # (D,)
-    return Pairs(
-        left=first,
-        right=keys - first * n_entries,
-        distinct=torch.empty_like(inverse).index_copy_(0, order, inverse),
-        rows=rows,
-        order=order,
-        starts=pad(counts.cumsum(0), (1, 0)),
-    )
 
 
 def _chunk_elements(table: Tensor) -> int:

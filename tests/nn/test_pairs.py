@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skafm.nn import functional, pairs
+from skafm.nn import distinct, functional, pairs
 
 LENGTHS = {
     "uniform": [10] * 50,
@@ -75,7 +75,7 @@ def test_parts_of_a_long_row_equal_the_plain_version(dropout, max_pairs, outputs
 @pytest.mark.parametrize("max_pairs", [1, 7, 100, 780])
 def test_cut_keeps_to_the_number_of_pairs(max_pairs):
     offsets = torch.tensor([0, 40])
-    sizes = [len(functional.pairs(offsets, part=part)[0]) for part in pairs._cut(40, max_pairs)]
+    sizes = [len(functional.pairs(offsets, part=part)[0]) for part in distinct.cut_row(40, max_pairs)]
     assert sum(sizes) == 780
     assert all(size <= max(max_pairs, 39) for size in sizes)
     assert len(sizes) <= 2 * 780 / max_pairs + 1
@@ -128,14 +128,14 @@ def test_a_row_does_not_depend_on_its_company(training):
 
 def test_each_distinct_pair_is_worked_once():
     indices, _, offsets = draw_batch([3] * 1000, VALUES["one-hot"], n_features=4)
-    found = pairs._find_pairs(indices, offsets, 4)
+    found = distinct.find_pairs(indices, offsets, 4)
     assert len(found.distinct) == 3000
     assert len(torch.stack([found.left, found.right]).unique(dim=1).T) == int(found.distinct.max()) + 1 == 6
 
 
 def test_batches_that_differ_a_little_make_products_of_one_shape():
     batches = (draw_batch([4] * 8, VALUES["one-hot"], seed=seed) for seed in range(10))  # of 48 pairs
-    found = [pairs._find_pairs(indices, offsets, 45) for indices, _, offsets in batches]
+    found = [distinct.find_pairs(indices, offsets, 45) for indices, _, offsets in batches]
     assert len({int(each.distinct.max()) for each in found}) > 1
     assert {len(each.left) for each in found} == {64}
 

@@ -1,0 +1,75 @@
+"""The distinct entries and pairs of a batch, which :mod:`skafm.nn.pairs` works.
+
+Letters in shapes: N entries, M distinct entries, P pairs, D distinct pairs, k factors.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from skafm.nn import functional
+
+
+class Pairs(NamedTuple):
+    """The pairs of a batch, and the distinct ones among them."""
+
+    left: Tensor
+    """(D,) First entry of each distinct pair, ascending; the last one is repeated until D is a multiple of 64."""
+    right: Tensor
+    """(D,) Second entry of each distinct pair."""
+    distinct: Tensor
+    """(P,) The distinct pair of each pair, row after row."""
+    rows: Tensor
+    """(P,) Row of each pair."""
+    order: Tensor
+    """(P,) The pairs, distinct pair after distinct pair."""
+    starts: Tensor
+    """(D + 1,) The pairs of distinct pair d are ``order[starts[d]:starts[d + 1]]``."""
+
+
+def distinct_entries(factors: Tensor, indices: Tensor, values: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return ``v_i x_i`` (M, k) of each distinct (feature, value), and which of them each entry is (N,)."""
+    if values is None:  # one-hot: the entries are the features
+        return factors, indices
+    levels, level = torch.unique(values, return_inverse=True)
+    keys, entry = torch.unique(indices.long() * len(levels) + level, return_inverse=True)  # (M,), (N,)
+    distinct_values = levels[keys % len(levels)].unsqueeze(1)  # (M, 1)
+    return factors.index_select(0, keys // len(levels)) * distinct_values, entry
+
+
+def find_pairs(entry: Tensor, offsets: Tensor, n_entries: int, part: slice = slice(None)) -> Pairs:
+    """Find the pairs of a batch, ``entry`` (N,) being the distinct entry of each, or those of some left entries."""
+    left, right, rows = functional.pairs(offsets, len(entry), part)
+    entry = entry.to(torch.int32 if n_entries**2 < 2**31 else torch.int64)  # 32 bits sort in half the time
+    keys = (entry * n_entries).index_select(0, left) + entry.index_select(0, right)  # (P,)
+    keys, order = keys.sort(stable=True)
+    keys, inverse, counts = torch.unique_consecutive(keys, return_inverse=True, return_counts=True)
+    # A product of matrices of a new shape is planned anew, in up to a millisecond: round D up, so that few are new.
+    more = -len(keys) % 64
+    keys, counts = torch.cat([keys, keys[-1:].expand(more)]).long(), pad(counts, (0, more))
+    first = keys.div(max(n_entries, 1), rounding_mode="floor")  # (D,)
+    return Pairs(
+        left=first,
+        right=keys - first * n_entries,
+        distinct=torch.empty_like(inverse).index_copy_(0, order, inverse),
+        rows=rows,
+        order=order,
+        starts=pad(counts.cumsum(0), (1, 0)),
+    )
+
+
+def cut_row(n_entries: int, max_pairs: int) -> list[slice]:
+    """Cut one row into runs of left entries that have at most so many pairs, or are one entry."""
+    if n_entries * (n_entries - 1) // 2 <= max_pairs:
+        return [slice(None)]
+    cuts, n_pairs = [0], 0
+    for entry in range(n_entries - 1):
+        partners = n_entries - 1 - entry
+        if n_pairs + partners > max_pairs and n_pairs > 0:
+            cuts.append(entry)
+            n_pairs = 0
+        n_pairs += partners
+    return [slice(start, stop) for start, stop in pairwise([*cuts, n_entries])]
