@@ -117,7 +117,7 @@ def _of_one_row(
 
 
 def _chunk_elements(table: Tensor) -> int:
-    """Return the most numbers of a (c, k) tensor: few chunks that a CPU caches, or a part of the free CUDA memory."""
+    """Return the most numbers of a (c, k) tensor: what a CPU's caches hold, or a part of the free CUDA memory."""
     if table.device.type == "cuda":
         return int(torch.cuda.mem_get_info(table.device)[0]) // (32 * table.element_size())
     return 2**19
@@ -237,7 +237,6 @@ class _Chunks:
         self.hidden = entries.new_empty(self.size, t, dtype=self.dtype)
         if keep is not None:
             self.rows = pairs.rows.index_select(0, pairs.order)  # (P,)
-            self.distinct = pairs.distinct.index_select(0, pairs.order)  # (P,)
             # The first pair of each chunk: a GPU is asked for them once, or with a single chunk not at all.
             self.firsts = pairs.starts[:: self.size].tolist() if n > self.size else [0]
             self.firsts.append(len(pairs.rows))
@@ -254,12 +253,11 @@ class _Chunks:
         torch.index_select(self.entries, 0, self.pairs.right[chunk], out=right)
         return left, right
 
-    def occurrences(self, chunk: slice) -> tuple[slice, Tensor, Tensor, Tensor]:
-        """Return where the chunk's pairs are in ``pairs.order``, the row and distinct pair of each, and the starts."""
+    def occurrences(self, chunk: slice) -> tuple[Tensor, slice, Tensor]:
+        """Return the rows of the chunk's pairs, where these are in ``pairs.order``, and where each pair's start."""
         number = chunk.start // self.size
         where = slice(self.firsts[number], self.firsts[number + 1])
-        starts = self.pairs.starts[chunk.start : chunk.stop + 1] - where.start
-        return where, self.rows[where], self.distinct[where] - chunk.start, starts
+        return self.rows[where], where, self.pairs.starts[chunk.start : chunk.stop + 1] - where.start
 
 
 def _network(
@@ -271,7 +269,9 @@ def _network(
     scores = weight.new_empty(len(projection), n if keep is None else len(pairs.order))
     signs = torch.empty(n, len(weight), dtype=torch.uint8, device=weight.device) if chunks.training else None
     weight_T, bias = weight.to(chunks.dtype).T, bias.to(chunks.dtype)
-    kept = [] if keep is None else [keep * each for each in projection]  # C of (B, k)
+    if keep is not None:
+        kept = [keep * each for each in projection]  # C of (B, k)
+        distinct = pairs.distinct.index_select(0, pairs.order)  # (P,)
     for chunk in chunks:
         left, right = chunks.load(chunk)
         product = left.mul_(right)
@@ -285,9 +285,10 @@ def _network(
             for output, each in zip(scores, projection, strict=True):
                 torch.mv(product, each, out=output[chunk])
         else:
-            where, *occurrences = chunks.occurrences(chunk)
+            rows, where, starts = chunks.occurrences(chunk)
+            at = distinct[where] - chunk.start  # (occurrences,)
             for output, table in zip(scores, kept, strict=True):
-                output[where] = _dot_each(product, table, *occurrences)
+                output[where] = _dot_each(product, table, rows, starts, at)
     return logits, scores, signs
 
 
@@ -308,7 +309,7 @@ def _network_backward(
             g_projection += g_scores[:, chunk] @ product
             torch.mm(g_scores[:, chunk].T, projection, out=g_product)
         else:
-            where, rows, _, starts = chunks.occurrences(chunk)
+            rows, where, starts = chunks.occurrences(chunk)
             for output, each in enumerate(projection):
                 g = g_scores[output, where]
                 kept = embedding_bag(rows, keep, starts, mode="sum", per_sample_weights=g, include_last_offset=True)
@@ -334,7 +335,7 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
         total += left @ right
 
 
-def _dot_each(vectors: Tensor, table: Tensor, rows: Tensor, distinct: Tensor, starts: Tensor) -> Tensor:
+def _dot_each(vectors: Tensor, table: Tensor, rows: Tensor, starts: Tensor, distinct: Tensor) -> Tensor:
     """Return ``vectors[d] . table[row]`` for each row that pair d occurs in: (c, k), (B, k) -> (occurrences,)."""
     # What embedding_bag does for the gradient of its per-sample weights; no public function is as fast.
     product: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(  # noqa: SLF001

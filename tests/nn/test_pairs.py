@@ -130,7 +130,7 @@ def test_each_distinct_pair_is_worked_once():
     indices, _, offsets = draw_batch([3] * 1000, VALUES["one-hot"], n_features=4)
     found = distinct.find_pairs(indices, offsets, 4)
     assert len(found.distinct) == 3000
-    assert len(torch.stack([found.left, found.right]).unique(dim=1).T) == int(found.distinct.max()) + 1 == 6
+    assert torch.stack([found.left, found.right]).unique(dim=1).shape[1] == int(found.distinct.max()) + 1 == 6
 
 
 def test_batches_that_differ_a_little_make_products_of_one_shape():
