@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skafm._base import PARAMETERS, store
+from skafm._base import PARAMETERS, store, working_memory
 from skafm._docs import documented
 from skafm._hidden import HIDDEN, check_sizes
 from skafm._start import START, FMStart, typical_pairs
@@ -38,13 +38,23 @@ class _NFM(FMStart):
 
         attention_size = self.attention_size if self.pooling == "attention" else None
         sizes = check_sizes(self.hidden_layer_sizes)
-        return NFM(X.shape[1], self.n_factors, sizes, attention_size, n_outputs, dropout=self.dropout, **factory)
+        return NFM(
+            X.shape[1],
+            self.n_factors,
+            sizes,
+            attention_size,
+            n_outputs,
+            dropout=self.dropout,
+            working_memory=working_memory(),
+            **factory,
+        )
 
     def _rebuild(self, n_outputs, **factory):
         from skafm.nn import NFM
 
         attention_size = len(self.attention_intercept_) if hasattr(self, "attention_intercept_") else None
         (n_features, n_factors), sizes = self.factors_.shape, [len(intercept) for intercept in self.intercepts_]
+        factory["working_memory"] = working_memory()
         return NFM(n_features, n_factors, sizes, attention_size, n_outputs, **factory)
 
     def _lead(self, module, generator, examples, held):
@@ -80,7 +90,7 @@ class NFMRegressor(Regression, _NFM):
         Hidden units of each layer; He and Chua find one layer best.
     pooling : {"sum", "attention"}, default="sum"
         How the interactions of a row become one vector. "sum" takes time and memory in proportion to the entries,
-        "attention" in proportion to the pairs, some ``40 * n_factors`` bytes for each pair of a row.
+        "attention" in proportion to the pairs, some ``256 + attention_size`` bytes for each pair of a row.
     attention_size : int, default=16
         Attention factor t, the number of hidden units of the attention network; at least 1. For "attention" alone.
     dropout : float, default=0.0
@@ -201,7 +211,7 @@ class NFMClassifier(Classification, _NFM):
         Hidden units of each layer; He and Chua find one layer best.
     pooling : {"sum", "attention"}, default="sum"
         How the interactions of a row become one vector. "sum" takes time and memory in proportion to the entries,
-        "attention" in proportion to the pairs, some ``40 * n_factors`` bytes for each pair of a row.
+        "attention" in proportion to the pairs, some ``256 + attention_size`` bytes for each pair of a row.
     attention_size : int, default=16
         Attention factor t, the number of hidden units of the attention network; at least 1. For "attention" alone.
     dropout : float, default=0.0

@@ -10,7 +10,7 @@ from skafm._batch import Rows
 from skafm._losses import squared_error
 from skafm._optim import SOLVERS
 from skafm._train import Examples, Objective, Plan, _step, predict, train
-from skafm.nn import AFM, FFM, FM, HOFM, NFM, DeepCross, WideDeep
+from skafm.nn import AFM, FFM, FM, HOFM, NFM, DeepCross, WideDeep, pairs
 
 N, FEATURES = 30, 1000
 FIELDS = np.arange(FEATURES) % 3
@@ -43,7 +43,9 @@ kinds = pytest.mark.parametrize("kind", ["one-hot", "ragged"])
 @kinds
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("memory", [2**30, 1])
-def test_every_tensor_is_created_on_the_device_of_the_data(make, kind, solver, memory):
+@pytest.mark.parametrize("few", [0, pairs.FEW], ids=["many pairs", "few pairs"])
+def test_every_tensor_is_created_on_the_device_of_the_data(make, kind, solver, memory, few, monkeypatch):
+    monkeypatch.setattr(pairs, "FEW", few)
     data = examples(kind)
     module, optimizer, objective = trainee(make, solver)
     plan = Plan(batch_size=8, shuffle=True, memory=memory)
@@ -69,6 +71,7 @@ class Waits(TorchDispatchMode):
         by_mask = name in {"index", "index_put_"} and any(i is not None and i.dtype == torch.bool for i in args[1])
         waiting = {
             "_local_scalar_dense",
+            "equal",
             "unique_consecutive",
             "_unique2",
             "nonzero",
@@ -86,17 +89,23 @@ class Waits(TorchDispatchMode):
     [
         (FM, ["unique_consecutive"]),
         (HOFM, ["unique_consecutive"]),
-        (AFM, ["unique_consecutive", "repeat_interleave", "unique_consecutive"]),
+        (AFM, ["unique_consecutive", "equal", "unique_consecutive"]),
     ],
-    ids=["FM: number of features", "HOFM: the same", "AFM: number of features, of pairs, of distinct pairs"],
+    ids=[
+        "FM: number of features",
+        "HOFM: the same",
+        "AFM: number of features, length of rows, number of distinct pairs",
+    ],
 )
-def test_host_waits_for_sizes_alone(make, kind, expected):
+def test_host_waits_for_sizes_alone(make, kind, expected, monkeypatch):
+    monkeypatch.setattr(pairs, "FEW", 0)
     data = examples(kind)
     module, optimizer, objective = trainee(make, "adagrad")
     chosen = torch.arange(3, 11)
     expected = (["repeat_interleave"] if kind == "ragged" else []) + expected  # the number of entries
     if make is AFM and kind == "ragged":  # the distinct values, and entries
-        expected = [*expected[:2], "_unique2", "_unique2", *expected[2:]]
+        sizes = ["_local_scalar_dense", "_unique2", "_unique2", "repeat_interleave"]
+        expected = [*expected[:3], *sizes, *expected[3:]]
     with Waits() as waits:
         step = _step(module, data, chosen, objective, memory=None)
         optimizer.step(step.values, step.gradients, dict.fromkeys(step.tables, step.features))

@@ -12,7 +12,7 @@ import torch
 from conftest import ragged_matrix
 
 from skafm import AFMRegressor, FMRegressor
-from skafm.nn import pairs
+from skafm.nn import attention, pairs
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 both = pytest.mark.parametrize("Estimator", [FMRegressor, AFMRegressor])
@@ -159,7 +159,7 @@ def test_callback_that_raises_leaves_the_estimator_as_it_was(Estimator, unharmed
 def test_no_memory_for_a_chunk_leaves_the_estimator_as_it_was(method, error, unharmed, monkeypatch):
     fitted, check = unharmed
     model, *before = fitted(AFMRegressor)
-    load, calls = pairs._Chunks.load, []
+    load, calls = attention.Chunks.load, []
 
     def exhausted(self, chunk):
         calls.append(None)
@@ -167,7 +167,8 @@ def test_no_memory_for_a_chunk_leaves_the_estimator_as_it_was(method, error, unh
             raise error("no memory")
         return load(self, chunk)
 
-    monkeypatch.setattr(pairs._Chunks, "load", exhausted)
+    monkeypatch.setattr(attention.Chunks, "load", exhausted)
+    monkeypatch.setattr(pairs, "FEW", 0)  # these are, and would be worked without chunks
     with pytest.raises(error, match="no memory"):
         getattr(model, method)(X, Y)
     monkeypatch.undo()

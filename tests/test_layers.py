@@ -70,7 +70,9 @@ ALLOWED = {
     "nn/functional": set(),
     "nn/entries": {"nn.functional"},
     "nn/distinct": {"nn"},
-    "nn/pairs": {"nn", "nn.distinct"},
+    "nn/attention": {"nn.distinct"},
+    "nn/pooling": {"nn.distinct"},
+    "nn/pairs": {"nn", "nn.attention", "nn.distinct"},
     "nn/linear": {"nn", "nn.entries"},
     "nn/model": set(),
     "nn/layers": {"nn"},
@@ -81,7 +83,7 @@ ALLOWED = {
     "nn/ffm": PAIRED | {"nn.layers"},
     "nn/wide_deep": MODEL | {"nn.layers"},
     "nn/deep_cross": MODEL | {"nn.layers"},
-    "nn/nfm": MODEL | {"nn.layers"},
+    "nn/nfm": MODEL | {"nn.layers", "nn.pairs"},
 }
 ESTIMATORS = {"_afm", "_deep_cross", "_ffm", "_fm", "_hofm", "_nfm", "_wide_deep"}
 SKLEARN_SIDE = ESTIMATORS | {

@@ -114,7 +114,7 @@ def test_attention_of_overflowing_logits_equals_the_equation(dtype, size, max_pa
     plain = functional.attentional_interaction(V, W, b, h, p, *batch(dtype))
     tolerance = {"rtol": 1e-4, "atol": 1e-5} if dtype == np.float32 else {"rtol": 1e-6, "atol": 1e-9}
     np.testing.assert_allclose(plain, expected, **tolerance)
-    fast = pairs.attentional_interaction(V, W, b, h, p, *batch(dtype))
+    fast = pairs.attentional_interaction(V, W, b, h, p, *batch(dtype), chunk_elements=2**19)
     np.testing.assert_allclose(fast, expected, **tolerance)
     (indices, values, offsets), row = batch(dtype), 34  # of six entries
     at = slice(offsets[row], offsets[row + 1])
@@ -126,7 +126,7 @@ def test_attention_of_overflowing_logits_equals_the_equation(dtype, size, max_pa
 @precisions
 def test_gradients_of_overflowing_logits_are_finite(dtype):
     parameters = [parameter.requires_grad_() for parameter in network(dtype, 1e4)]
-    pairs.attentional_interaction(*parameters, *batch(dtype)).sum().backward()
+    pairs.attentional_interaction(*parameters, *batch(dtype), chunk_elements=2**19).sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in parameters)
 
 

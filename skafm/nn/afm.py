@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from skafm.nn import functional
 from skafm.nn.entries import Columns
 from skafm.nn.linear import SparseLinear
-from skafm.nn.pairs import attentional_interaction
+from skafm.nn.pairs import attentional_interaction, pair_bytes
 from skafm.nn.terms import PairModel
 
 
@@ -33,7 +33,7 @@ class AFM(PairModel):
         Start of every element of p, with several outputs the standard deviation of a normal draw. The typical number of
         pairs of a row makes the start that of an FM.
     reduced_precision : bool, default=False
-        Whether training multiplies the attention network's matrices in bfloat16.
+        Whether training multiplies the attention network's matrices in bfloat16, where a batch has many pairs.
     working_memory : int, default=2**30
         Bytes that the pairs of a single row may take. A row of more pairs is worked in parts, in training at the price
         of a second forward pass.
@@ -82,9 +82,7 @@ class AFM(PairModel):
         self.projection = nn.Parameter(torch.full(shape, projection_start, device=device, dtype=dtype))  # p
         self.dropout, self.generator = dropout, generator
         self.reduced_precision = reduced_precision
-        # Each pair: its place among rows and distinct pairs and what finding it took, its numbers, and t signs.
-        self.pair_bytes = 256 + attention_size
-        self.max_pairs = max(working_memory // self.pair_bytes, 1)
+        self.max_pairs = max(working_memory // pair_bytes(attention_size), 1)
         if not self.factors.is_meta:  # on the meta device a draw is nothing, but loads a second's worth of torch
             std = (2 / (attention_size + n_factors)) ** 0.5
             nn.init.normal_(self.factors, std=0.01, generator=generator)
@@ -122,4 +120,5 @@ class AFM(PairModel):
     def memory(self, lengths: Tensor) -> Tensor:
         """Return the bytes (B,) that a row of so many entries takes while it is worked, above the model's own."""
         pairs = (lengths.long() * (lengths.long() - 1) // 2).clamp_(max=self.max_pairs)
-        return self.pair_bytes * pairs + 64 * lengths.long() + 4 * self.factors.element_size() * self.factors.shape[1]
+        row = 64 * lengths.long() + 4 * self.factors.element_size() * self.factors.shape[1]
+        return pair_bytes(len(self.attention_bias)) * pairs + row

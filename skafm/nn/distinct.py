@@ -1,6 +1,6 @@
 """The distinct entries and pairs of a batch, which :mod:`skafm.nn.pairs` works.
 
-Letters in shapes: N entries, M distinct entries, P pairs, D distinct pairs, k factors.
+Letters in shapes: B rows, N entries, M distinct entries, P pairs, D distinct pairs, k factors.
 """
 
 from itertools import pairwise
@@ -11,6 +11,17 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from skafm.nn import functional
+
+
+class Places(NamedTuple):
+    """The pairs of a batch, row after row."""
+
+    left: Tensor
+    """(P,) Position of the first entry of each pair among the N entries, ascending."""
+    right: Tensor
+    """(P,) Position of the second one, in the same row."""
+    rows: Tensor
+    """(P,) Row of each pair."""
 
 
 class Pairs(NamedTuple):
@@ -40,11 +51,35 @@ def distinct_entries(factors: Tensor, indices: Tensor, values: Tensor | None) ->
     return factors.index_select(0, keys // len(levels)) * distinct_values, entry
 
 
-def find_pairs(entry: Tensor, offsets: Tensor, n_entries: int, part: slice = slice(None)) -> Pairs:
-    """Find the pairs of a batch, ``entry`` (N,) being the distinct entry of each, or those of some left entries."""
-    left, right, rows = functional.pairs(offsets, len(entry), part)
+def common_length(offsets: Tensor, n_entries: int) -> int | None:
+    """Return how many entries each row has, if all have as many."""
+    length = max(n_entries // max(len(offsets) - 1, 1), 1)
+    even = torch.arange(0, n_entries + 1, length, dtype=offsets.dtype, device=offsets.device)
+    return length if torch.equal(offsets, even) else None
+
+
+def count_pairs(offsets: Tensor, length: int | None) -> int:
+    """Return how many pairs the rows have."""
+    if length is not None:
+        return (len(offsets) - 1) * length * (length - 1) // 2
+    lengths = offsets.diff().long()
+    return int((lengths * (lengths - 1)).sum()) // 2
+
+
+def find_places(offsets: Tensor, n_entries: int, length: int | None, part: slice = slice(None)) -> Places:
+    """Enumerate the pairs of a batch, or of its one row those whose left entry is in a part of it."""
+    if length is None or part != slice(None):
+        return Places(*functional.pairs(offsets, n_entries, part))
+    first, second = torch.triu_indices(length, length, 1, device=offsets.device)  # of one row
+    row = torch.arange(len(offsets) - 1, device=offsets.device).unsqueeze(1)  # (B, 1)
+    start = row * length
+    return Places((start + first).view(-1), (start + second).view(-1), row.expand(-1, len(first)).reshape(-1))
+
+
+def find_pairs(entry: Tensor, places: Places, n_entries: int) -> Pairs:
+    """Find the distinct ones among pairs, ``entry`` (N,) being the distinct entry of each."""
     entry = entry.to(torch.int32 if n_entries**2 < 2**31 else torch.int64)  # 32 bits sort in half the time
-    keys = (entry * n_entries).index_select(0, left) + entry.index_select(0, right)  # (P,)
+    keys = (entry * n_entries).index_select(0, places.left) + entry.index_select(0, places.right)  # (P,)
     keys, order = keys.sort(stable=True)
     keys, inverse, counts = torch.unique_consecutive(keys, return_inverse=True, return_counts=True)
     # A product of matrices of a new shape is planned anew, in up to a millisecond: round D up, so that few are new.
@@ -55,7 +90,7 @@ def find_pairs(entry: Tensor, offsets: Tensor, n_entries: int, part: slice = sli
         left=first,
         right=keys - first * n_entries,
         distinct=torch.empty_like(inverse).index_copy_(0, order, inverse),
-        rows=rows,
+        rows=places.rows,
         order=order,
         starts=pad(counts.cumsum(0), (1, 0)),
     )

@@ -11,6 +11,7 @@ from skafm.nn.entries import Columns
 from skafm.nn.layers import MLP, Source
 from skafm.nn.linear import SparseLinear
 from skafm.nn.model import Model
+from skafm.nn.pairs import attentional_pooling, pair_bytes
 
 
 class SumPooling(nn.Module):
@@ -22,9 +23,9 @@ class SumPooling(nn.Module):
         """Return the pooled vector (B, k) of each row."""
         return entries.bi_interaction(factors, indices, values, offsets, columns)
 
-    def numbers(self, pairs: Tensor, k: int) -> Tensor:
-        """Return how many numbers (B,) a row of so many pairs takes."""
-        return torch.zeros_like(pairs) + 3 * k
+    def memory(self, lengths: Tensor, number: int, k: int) -> Tensor:
+        """Return the bytes (B,) that a row of so many entries takes, k numbers of so many bytes being pooled."""
+        return torch.zeros_like(lengths) + 3 * number * k
 
 
 class AttentionPooling(nn.Module):
@@ -38,10 +39,13 @@ class AttentionPooling(nn.Module):
         Attention factor t.
     source : Source
         Of the random start.
+    working_memory : int
+        Bytes that the pairs of a single row may take.
     """
 
-    def __init__(self, n_factors: int, attention_size: int, source: Source) -> None:
+    def __init__(self, n_factors: int, attention_size: int, source: Source, working_memory: int) -> None:
         super().__init__()
+        self.max_pairs = max(working_memory // pair_bytes(attention_size), 1)
         std = (2 / (attention_size + n_factors)) ** 0.5
         self.weight = source.normal(attention_size, n_factors, std=std)  # W
         self.bias = source.normal(attention_size, std=std)  # b
@@ -57,11 +61,12 @@ class AttentionPooling(nn.Module):
     ) -> Tensor:
         """Return the pooled vector (B, k) of each row."""
         network = (self.weight, self.bias, self.projection)
-        return functional.attentional_pooling(factors, *network, indices, values, offsets)
+        return attentional_pooling(factors, *network, indices, values, offsets, max_pairs=self.max_pairs)
 
-    def numbers(self, pairs: Tensor, k: int) -> Tensor:
-        """Return how many numbers (B,) a row of so many pairs takes."""
-        return pairs * (8 * k + 4 * len(self.bias) + 16)
+    def memory(self, lengths: Tensor, number: int, k: int) -> Tensor:
+        """Return the bytes (B,) that a row of so many entries takes, k numbers of so many bytes being pooled."""
+        pairs = (lengths * (lengths - 1) // 2).clamp_(max=self.max_pairs)
+        return pair_bytes(len(self.bias)) * pairs + 3 * number * k
 
 
 class NFM(Model):
@@ -85,6 +90,9 @@ class NFM(Model):
     dropout : float, default=0.0
         Probability of dropping each of the k pooled interactions and of the hidden units of a row while training, from
         0 to below 1.
+    working_memory : int, default=2**30
+        Bytes that the pairs of a single row may take, with attention. A row of more pairs is worked in parts, in
+        training at the price of a second forward pass.
     generator : torch.Generator, optional
         Source of the random start and of dropout, on ``device``; by default torch's global one.
     device : torch.device or str, optional
@@ -113,6 +121,7 @@ class NFM(Model):
         n_outputs: int | None = None,
         *,
         dropout: float = 0.0,
+        working_memory: int = 2**30,
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -121,7 +130,9 @@ class NFM(Model):
         source = Source(generator, device, dtype)
         self.linear = SparseLinear(n_features, n_outputs, device=device, dtype=dtype)
         self.factors = source.normal(n_features, n_factors, std=0.01)
-        self.pooling = SumPooling() if attention_size is None else AttentionPooling(n_factors, attention_size, source)
+        self.pooling: SumPooling | AttentionPooling = SumPooling()
+        if attention_size is not None:
+            self.pooling = AttentionPooling(n_factors, attention_size, source, working_memory)
         # DIFF: He and Chua normalise the pooled vector and the layers by batch; here dropout is all.
         self.mlp = MLP([n_factors, *hidden_layer_sizes], dropout, source)
         self.projection = source.projection(hidden_layer_sizes[-1], n_outputs)
@@ -141,6 +152,5 @@ class NFM(Model):
 
     def memory(self, lengths: Tensor) -> Tensor:
         """Return the bytes (B,) that a row of so many entries takes while it is worked, above the model's own."""
-        pairs = lengths.long() * (lengths.long() - 1) // 2
-        numbers = self.pooling.numbers(pairs, self.factors.shape[1]) + self.hidden
-        return 64 * lengths.long() + self.factors.element_size() * numbers
+        lengths, number = lengths.long(), self.factors.element_size()
+        return 64 * lengths + self.pooling.memory(lengths, number, self.factors.shape[1]) + number * self.hidden

@@ -34,8 +34,8 @@ def draw_parameters(k=7, t=5, n_features=45, dtype=torch.float64, outputs=()):
     return [torch.tensor(0.7 * rng.normal(size=shape), dtype=dtype, requires_grad=True) for shape in shapes]
 
 
-def value_and_gradients(function, parameters, batch, keep, **options):
-    value = function(*parameters, *batch, keep, **options)
+def value_and_gradients(function, parameters, batch, *keep, **options):
+    value = function(*parameters, *batch, *keep, **options)
     weight = torch.linspace(-1, 2, value.numel(), dtype=value.dtype).view(value.shape)
     return value.detach(), *torch.autograd.grad((value * weight).sum(), parameters)
 
@@ -49,7 +49,7 @@ def mask(lengths, k, dtype=torch.float64):
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
 @pytest.mark.parametrize("dropout", [False, True], ids=["", "dropout"])
-@pytest.mark.parametrize("chunk_elements", [1, 100, None])
+@pytest.mark.parametrize("chunk_elements", [1, 100, 2**19, None])
 @pytest.mark.parametrize("outputs", [(), (1,), (3,)], ids=["", "one output", "three outputs"])
 def test_equals_the_plain_version(lengths, values, dropout, chunk_elements, outputs):
     batch, parameters = draw_batch(lengths, values), draw_parameters(outputs=outputs)
@@ -72,6 +72,45 @@ def test_parts_of_a_long_row_equal_the_plain_version(dropout, max_pairs, outputs
         torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("lengths", [*LENGTHS.values(), [40, 3, 200, 17, 0, 90, 1, 3]], ids=[*LENGTHS, "very ragged"])
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+@pytest.mark.parametrize("chunk_elements", [1, 100, 2**19, None])
+def test_pooling_equals_the_plain_version(lengths, values, chunk_elements):
+    batch, parameters = draw_batch(lengths, values, 200), draw_parameters(n_features=200)[:4]
+    plain = value_and_gradients(functional.attentional_pooling, parameters, batch)
+    fast = value_and_gradients(pairs.attentional_pooling, parameters, batch, chunk_elements=chunk_elements)
+    for expected, actual in zip(plain, fast, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("max_pairs", [1, 7, 100, 779])
+def test_pooling_a_long_row_in_parts_equals_the_plain_version(max_pairs):
+    batch, parameters = draw_batch([40], VALUES["real-valued"]), draw_parameters()[:4]  # 780 pairs
+    plain = value_and_gradients(functional.attentional_pooling, parameters, batch)
+    parts = value_and_gradients(pairs.attentional_pooling, parameters, batch, max_pairs=max_pairs)
+    for expected, actual in zip(plain, parts, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("few", "plainly"), [(50 * 45 * 7, True), (50 * 45 * 7 - 1, False)])
+def test_few_pairs_are_worked_plainly(few, plainly, monkeypatch):
+    monkeypatch.setattr(pairs, "FEW", few)
+    monkeypatch.setattr(pairs, "_attend_to_distinct", lambda *_: torch.full((50, 1), torch.nan))
+    term = pairs.attentional_interaction(*draw_parameters(), *draw_batch([10] * 50, VALUES["one-hot"]))
+    assert bool(term.isfinite().all()) is plainly
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+def test_places_are_those_of_the_plain_enumeration(lengths):
+    indices, _, offsets = draw_batch(lengths, VALUES["one-hot"])
+    length = distinct.common_length(offsets, len(indices))
+    assert length == (lengths[0] if len(set(lengths)) == 1 else None) or not lengths
+    found = distinct.find_places(offsets, len(indices), length)
+    plain = functional.pairs(offsets, len(indices))
+    assert all(torch.equal(fast, slow) for fast, slow in zip(found, plain, strict=True))
+    assert distinct.count_pairs(offsets, length) == len(found.left)
+
+
 @pytest.mark.parametrize("max_pairs", [1, 7, 100, 780])
 def test_cut_keeps_to_the_number_of_pairs(max_pairs):
     offsets = torch.tensor([0, 40])
@@ -92,8 +131,8 @@ def test_unsorted_entries_are_no_matter():
     indices, values, offsets = draw_batch([6, 6], VALUES["real-valued"])
     turned = torch.tensor([5, 3, 0, 1, 2, 4, 7, 6, 11, 10, 8, 9])
     parameters = draw_parameters()
-    expected = pairs.attentional_interaction(*parameters, indices, values, offsets)
-    actual = pairs.attentional_interaction(*parameters, indices[turned], values[turned], offsets)
+    expected = pairs.attentional_interaction(*parameters, indices, values, offsets, chunk_elements=2**19)
+    actual = pairs.attentional_interaction(*parameters, indices[turned], values[turned], offsets, chunk_elements=2**19)
     torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
 
 
@@ -106,7 +145,9 @@ def test_float32_is_close_and_the_same_bits_again(dropout, dtype, tolerance):
     keep = mask(lengths, 64, torch.float32) if dropout else None
     plain = value_and_gradients(functional.attentional_interaction, parameters, batch, keep)
     once, again = (
-        value_and_gradients(pairs.attentional_interaction, parameters, batch, keep, matmul_dtype=dtype)
+        value_and_gradients(
+            pairs.attentional_interaction, parameters, batch, keep, matmul_dtype=dtype, chunk_elements=2**19
+        )
         for _ in range(2)
     )
     for expected, first, second in zip(plain, once, again, strict=True):
@@ -118,7 +159,7 @@ def test_float32_is_close_and_the_same_bits_again(dropout, dtype, tolerance):
 def test_a_row_does_not_depend_on_its_company(training):
     indices, values, offsets = draw_batch([4, 9, 0, 13, 6] * 20, VALUES["real-valued"])
     parameters = [each.requires_grad_(training) for each in draw_parameters()]
-    whole = pairs.attentional_interaction(*parameters, indices, values, offsets)
+    whole = pairs.attentional_interaction(*parameters, indices, values, offsets, chunk_elements=2**19)
     for row in range(len(offsets) - 1):
         entries = slice(int(offsets[row]), int(offsets[row + 1]))
         alone = torch.tensor([0, entries.stop - entries.start])
@@ -128,14 +169,14 @@ def test_a_row_does_not_depend_on_its_company(training):
 
 def test_each_distinct_pair_is_worked_once():
     indices, _, offsets = draw_batch([3] * 1000, VALUES["one-hot"], n_features=4)
-    found = distinct.find_pairs(indices, offsets, 4)
+    found = distinct.find_pairs(indices, distinct.find_places(offsets, len(indices), 3), 4)
     assert len(found.distinct) == 3000
     assert torch.stack([found.left, found.right]).unique(dim=1).shape[1] == int(found.distinct.max()) + 1 == 6
 
 
 def test_batches_that_differ_a_little_make_products_of_one_shape():
     batches = (draw_batch([4] * 8, VALUES["one-hot"], seed=seed) for seed in range(10))  # of 48 pairs
-    found = [distinct.find_pairs(indices, offsets, 45) for indices, _, offsets in batches]
+    found = [distinct.find_pairs(indices, distinct.find_places(offsets, 32, 4), 45) for indices, _, offsets in batches]
     assert len({int(each.distinct.max()) for each in found}) > 1
     assert {len(each.left) for each in found} == {64}
 
@@ -149,7 +190,11 @@ def test_int32_indices_do_not_overflow_with_many_values():
     parameters = [parameter.detach() for parameter in draw_parameters(1, 1, n_features)]
     narrow, wide = (
         pairs.attentional_interaction(
-            *parameters, torch.from_numpy(indices.astype(kind)), values, torch.from_numpy(offsets.astype(kind))
+            *parameters,
+            torch.from_numpy(indices.astype(kind)),
+            values,
+            torch.from_numpy(offsets.astype(kind)),
+            chunk_elements=2**19,
         )
         for kind in (np.int32, np.int64)
     )

@@ -1,0 +1,151 @@
+"""The attention network of :mod:`skafm.nn.pairs` on the distinct pairs of a batch, a cache-sized chunk at a time.
+
+Letters in shapes: B rows, M distinct entries, P pairs, D distinct pairs, c pairs of a chunk, k factors, t attention
+size, C outputs.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from skafm.nn.distinct import Pairs
+
+
+class Settings(NamedTuple):
+    """How the network is worked."""
+
+    dtype: torch.dtype
+    """Of what the matrix products multiply."""
+    chunk_elements: int
+    """The most numbers of a (c, k) or (c, t) tensor."""
+    training: bool
+    """Whether gradients will be asked for."""
+
+
+class Chunks:
+    """The distinct pairs, a chunk at a time, in buffers that all chunks share."""
+
+    def __init__(self, entries: Tensor, keep: Tensor | None, t: int, pairs: Pairs, settings: Settings) -> None:
+        self.entries, self.keep, self.pairs = entries, keep, pairs
+        self.dtype, self.training = settings.dtype, settings.training
+        k, n = entries.shape[1], len(pairs.left)
+        n_chunks = max(-(-n * max(k, t) // settings.chunk_elements), 1)
+        self.size = max(-(-n // n_chunks), 1)  # of all chunks: a small last one would cost as many calls
+        self.left, self.right, self.product, self.spare = (entries.new_empty(self.size, k) for _ in range(4))
+        self.hidden = entries.new_empty(self.size, t, dtype=self.dtype)
+        if keep is not None:
+            self.rows = pairs.rows.index_select(0, pairs.order)  # (P,)
+            # The first pair of each chunk: a GPU is asked for them once, or with a single chunk not at all.
+            self.firsts = pairs.starts[:: self.size].tolist() if n > self.size else [0]
+            self.firsts.append(len(pairs.rows))
+
+    def __iter__(self) -> Iterator[slice]:
+        """Yield the distinct pairs of each chunk."""
+        n = len(self.pairs.left)
+        return (slice(start, min(start + self.size, n)) for start in range(0, n, self.size))
+
+    def load(self, chunk: slice) -> tuple[Tensor, Tensor]:
+        """Return both entries of each pair, (c, k) each, to be overwritten."""
+        c = chunk.stop - chunk.start
+        left, right = self.left[:c], self.right[:c]
+        torch.index_select(self.entries, 0, self.pairs.left[chunk], out=left)
+        torch.index_select(self.entries, 0, self.pairs.right[chunk], out=right)
+        return left, right
+
+    def occurrences(self, chunk: slice) -> tuple[Tensor, slice, Tensor]:
+        """Return the rows of the chunk's pairs, where these are in ``pairs.order``, and where each pair's start."""
+        number = chunk.start // self.size
+        where = slice(self.firsts[number], self.firsts[number + 1])
+        return self.rows[where], where, self.pairs.starts[chunk.start : chunk.stop + 1] - where.start
+
+
+def logits_and_scores(
+    chunks: Chunks, weight: Tensor, bias: Tensor, attention_projection: Tensor, projection: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return logits (D,), scores, (C, D) or with dropout (C, P) by distinct pair, and, to train, signs (D, t)."""
+    pairs, keep, n = chunks.pairs, chunks.keep, len(chunks.pairs.left)
+    logits = weight.new_empty(n)
+    scores = weight.new_empty(len(projection), n if keep is None else len(pairs.order))
+    signs = torch.empty(n, len(weight), dtype=torch.uint8, device=weight.device) if chunks.training else None
+    weight_T, bias = weight.to(chunks.dtype).T, bias.to(chunks.dtype)
+    if keep is not None:
+        kept = [keep * each for each in projection]  # C of (B, k)
+        distinct = pairs.distinct.index_select(0, pairs.order)  # (P,)
+    for chunk in chunks:
+        left, right = chunks.load(chunk)
+        product = left.mul_(right)
+        hidden = chunks.hidden[: len(product)]
+        torch.addmm(bias, product.to(chunks.dtype), weight_T, out=hidden)  # (c, t)
+        hidden = hidden.to(weight.dtype).relu_()
+        if signs is not None:
+            signs[chunk].view(torch.bool).copy_(hidden)  # written as bool, read as bytes: each the faster way
+        torch.mv(hidden, attention_projection, out=logits[chunk])
+        if keep is None:
+            for output, each in zip(scores, projection, strict=True):
+                torch.mv(product, each, out=output[chunk])
+        else:
+            rows, where, starts = chunks.occurrences(chunk)
+            at = distinct[where] - chunk.start  # (occurrences,)
+            for output, table in zip(scores, kept, strict=True):
+                output[where] = _dot_each(product, table, rows, starts, at)
+    return logits, scores, signs
+
+
+def gradients(
+    chunks: Chunks,
+    scaled: Tensor,
+    projection: Tensor,
+    signs: Tensor,
+    g_logits: Tensor,
+    g_scores: Tensor,
+    g_entries: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return S (t, k), sum(g m) (t,) and the gradient of p (C, k); add that of the entries to ``g_entries`` (M, k)."""
+    pairs, keep, dtype = chunks.pairs, chunks.keep, chunks.dtype
+    S, signed, g_projection = torch.zeros_like(scaled), scaled.new_zeros(len(scaled)), torch.zeros_like(projection)
+    low = scaled.to(dtype)
+    masked = scaled.new_empty(chunks.size, len(scaled), dtype=dtype)
+    for chunk in chunks:
+        left, right = chunks.load(chunk)
+        product = torch.mul(left, right, out=chunks.product[: len(left)])
+        g_product = chunks.spare[: len(product)]  # (c, k)
+        if keep is None:
+            g_projection += g_scores[:, chunk] @ product
+            torch.mm(g_scores[:, chunk].T, projection, out=g_product)
+        else:
+            rows, where, starts = chunks.occurrences(chunk)
+            for output, each in enumerate(projection):
+                g = g_scores[output, where]
+                kept = embedding_bag(rows, keep, starts, mode="sum", per_sample_weights=g, include_last_offset=True)
+                if output == 0:
+                    torch.mul(kept, each, out=g_product)
+                else:
+                    g_product.addcmul_(kept, each)
+                g_projection[output] += kept.mul_(product).sum(0)
+        gm = masked[: len(product)].copy_(signs[chunk]).mul_(g_logits[chunk].to(dtype).unsqueeze(1))  # (c, t)
+        signed += gm.sum(0)
+        _add_product(S, gm.T, product.to(dtype))
+        _add_product(g_product, gm, low)
+        g_entries.index_add_(0, pairs.left[chunk], right.mul_(g_product))
+        g_entries.index_add_(0, pairs.right[chunk], left.mul_(g_product))
+    return S, signed, g_projection
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add a matrix product, of a lower precision maybe, to the total."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right
+
+
+def _dot_each(vectors: Tensor, table: Tensor, rows: Tensor, starts: Tensor, distinct: Tensor) -> Tensor:
+    """Return ``vectors[d] . table[row]`` for each row that pair d occurs in: (c, k), (B, k) -> (occurrences,)."""
+    # What embedding_bag does for the gradient of its per-sample weights; no public function is as fast.
+    product: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(  # noqa: SLF001
+        vectors, table, rows, starts[:-1], distinct, 0
+    )
+    return product
