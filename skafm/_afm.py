@@ -116,7 +116,7 @@ class AFMRegressor(Regression, _AFM):
     reduced_precision : bool, default=False
         Whether training multiplies the attention network's matrices in bfloat16. For large n_factors and attention_size
         that is faster on CUDA, and on a CPU that has instructions for it (AVX512-BF16, AMX); elsewhere it is slower.
-        Everything else, and every prediction, has the precision of X.
+        Everything else, batches of few pairs and every prediction, has the precision of X.
     {clip}
     {rest}
 
@@ -231,7 +231,7 @@ class AFMClassifier(Classification, _AFM):
     reduced_precision : bool, default=False
         Whether training multiplies the attention network's matrices in bfloat16. For large n_factors and attention_size
         that is faster on CUDA, and on a CPU that has instructions for it (AVX512-BF16, AMX); elsewhere it is slower.
-        Everything else, and every prediction, has the precision of X.
+        Everything else, batches of few pairs and every prediction, has the precision of X.
     {class_weight}
     {rest}
 
