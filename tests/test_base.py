@@ -1,5 +1,6 @@
 """Input, targets and parameters: what an estimator makes of what it is given."""
 
+import platform
 import subprocess
 import sys
 import warnings
@@ -412,6 +413,32 @@ def test_rows_of_two_million_pairs_keep_to_the_working_memory():
         whole, more = (float(figure) for figure in output.split())
         assert whole < 1500
         assert more < 1.5 * working_memory + 50
+
+
+REGIONS = """
+import ctypes, warnings
+import numpy as np, torch
+from skafm import FMRegressor
+warnings.simplefilter("ignore")
+
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int) for name in "arena ordblks smblks hblks hblkhd".split() + list("abcde")]
+
+mallinfo = ctypes.CDLL(None).mallinfo
+mallinfo.restype = Info
+
+X = np.eye(3)
+FMRegressor(2, max_iter=1).fit(X, X[0])
+before = mallinfo().hblks  # regions that are the kernel's again as soon as they are freed
+tensor = torch.empty(7 * 2**20)  # 28 MiB
+print(mallinfo().hblks - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc")
+def test_memory_of_a_step_is_kept_for_the_next():
+    run = subprocess.run([sys.executable, "-c", REGIONS], check=True, capture_output=True, text=True)
+    assert run.stdout.split() == ["0"]
 
 
 @both
