@@ -32,8 +32,6 @@ __all__ = [
 
 LOSSES = {"squared_error": _losses.squared_error, "log_loss": _losses.log_loss}
 
-_ROWS_AT_ONCE = 2**14  # of a prediction
-
 
 class Training:
     """A module, its optimizer, its source of chance and the other processes that train it.
@@ -79,7 +77,7 @@ class Training:
     def evaluate(self, examples: Examples, constant: ArrayLike | None = None) -> float:
         """Return the mean loss of examples, penalties not counted; or that of a constant raw score."""
         if constant is None:
-            raw = predict(self.module, examples.rows, _ROWS_AT_ONCE, self.plan.memory)
+            raw = predict(self.module, examples.rows, self.module.rows_at_once, self.plan.memory)
         else:
             rows = examples.rows
             one = torch.as_tensor(constant, dtype=rows.dtype, device=rows.device)
@@ -176,8 +174,8 @@ def load(X: Any, target: NDArray[Any], weight: NDArray[Any], device: torch.devic
 def _keep_freed_memory() -> None:
     """Have the C library keep up to 64 MiB of what is freed, as whoever frees 32 MiB has it do.
 
-    glibc gives back what is free at the end of the heap once that is twice the largest block freed so far. Training that
-    frees its tensors after each step then asks the kernel for the same pages in the next: 2,000 faults, 4 ms.
+    glibc gives back what is free at the heap's end once that is twice the largest block freed so far. Training, which
+    frees its tensors after each step, then asks the kernel for the same pages in the next: 2,000 faults, 4 ms.
     """
     torch.empty(2**25 - 2**16, dtype=torch.uint8)  # of more than 32 MiB glibc learns nothing
 
@@ -217,7 +215,7 @@ def lend(module: Any, parameters: Mapping[str, NDArray[Any]], device: torch.devi
 def raw_score(module: Any, X: Any, device: torch.device, memory: int) -> Any:
     """Return the raw score of each row, (n_samples,) or (n_samples, C)."""
     _keep_freed_memory()
-    return predict(module, Rows.from_scipy(X, device), _ROWS_AT_ONCE, memory).numpy(force=True)
+    return predict(module, Rows.from_scipy(X, device), module.rows_at_once, memory).numpy(force=True)
 
 
 def pairs_of(module: Any, X: Any, device: torch.device, memory: int) -> Iterator[tuple[NDArray[Any], ...]]:

@@ -22,6 +22,8 @@ class Module(Protocol):
     """Names of the parameters with one row for each feature."""
     weighs: bool
     """Whether, to train, it wants the weights of the rows as ``weight``."""
+    rows_at_once: int
+    """The most rows to predict at once."""
 
     def __call__(
         self, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None = None, **weight: Tensor

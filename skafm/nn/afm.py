@@ -56,6 +56,8 @@ class AFM(PairModel):
     torch.Size([2])
     """
 
+    rows_at_once = 2**15  # the more rows, the fewer distinct pairs a row
+
     def __init__(
         self,
         n_features: int,

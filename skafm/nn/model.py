@@ -15,6 +15,8 @@ class Model(nn.Module):
     """Names of the parameters with one row for each feature."""
     weighs = False
     """Whether, to train, it wants the weights of the rows as ``weight``."""
+    rows_at_once = 2**14
+    """The most rows that are predicted at once."""
 
     @torch.no_grad()
     def rescaled(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
