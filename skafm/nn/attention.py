@@ -26,7 +26,7 @@ class Settings(NamedTuple):
 
 
 class Chunks:
-    """The distinct pairs, a chunk at a time, in buffers that all chunks share."""
+    """The distinct pairs, a chunk at a time, in buffers that all chunks share, forward and backward."""
 
     def __init__(self, entries: Tensor, keep: Tensor | None, t: int, pairs: Pairs, settings: Settings) -> None:
         self.entries, self.keep, self.pairs = entries, keep, pairs

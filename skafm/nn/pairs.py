@@ -238,16 +238,15 @@ class _Interaction(torch.autograd.Function):
         else:  # from the order of distinct pairs to that of rows
             scores = torch.empty_like(scores).index_copy_(1, pairs.order, scores)
         result = torch.stack([_sum_by(pairs.rows, weights * each, n_rows) for each in scores], 1)  # (B, C)
-        ctx.save_for_backward(*pairs, keep, entries, *network, projection, signs, weights, scores, result)
-        ctx.settings = settings
+        ctx.save_for_backward(entries, *network, projection, signs, weights, scores, result)
+        ctx.chunks = chunks
         ctx.set_materialize_grads(False)
         return result, total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
-        n = len(Pairs._fields)
-        pairs, saved = Pairs(*ctx.saved_tensors[:n]), ctx.saved_tensors[n:]
-        keep, entries, weight, bias, attention_projection, projection, signs, weights, scores, result = saved
+        entries, weight, bias, attention_projection, projection, signs, weights, scores, result = ctx.saved_tensors
+        pairs = ctx.chunks.pairs
         g_result, g_total = gradients  # either None where the caller's gradient does not reach it
         if g_result is None:
             g_result = torch.zeros_like(result)
@@ -255,14 +254,13 @@ class _Interaction(torch.autograd.Function):
         g_logits = _softmax_gradient(weights, (chosen * scores).sum(0), pairs.rows, result, g_result, g_total)
         g_scores = weights * chosen  # (C, P)
         n_distinct = len(pairs.left)
-        if keep is None:
+        if ctx.chunks.keep is None:
             g_scores = torch.stack([_sum_by(pairs.distinct, each, n_distinct) for each in g_scores])  # (C, D)
         else:
             g_scores = g_scores.index_select(1, pairs.order)  # (C, P)
-        chunks, g_entries = Chunks(entries, keep, len(weight), pairs, ctx.settings), torch.zeros_like(entries)
-        scaled = weight * attention_projection.unsqueeze(1)  # (t, k)
+        scaled, g_entries = weight * attention_projection.unsqueeze(1), torch.zeros_like(entries)  # (t, k), (M, k)
         S, signed, g_projection = attention.gradients(
-            chunks, scaled, projection, signs, _sum_by(pairs.distinct, g_logits, n_distinct), g_scores, g_entries
+            ctx.chunks, scaled, projection, signs, _sum_by(pairs.distinct, g_logits, n_distinct), g_scores, g_entries
         )
         g_network = _network_gradients(S, signed, weight, bias, attention_projection)
         return None, None, None, None, g_entries, *g_network, g_projection
@@ -291,25 +289,24 @@ class _Pooling(torch.autograd.Function):
             logits.index_select(0, pairs.distinct), pairs.rows, n_rows
         )  # (P,), (B,)
         pooled = pooling.pool(entries, layout, weights, n_rows)
-        ctx.save_for_backward(*pairs, entries, *network, signs, weights, pooled)
-        ctx.layout, ctx.settings = layout, settings
+        ctx.save_for_backward(entries, *network, signs, weights, pooled)
+        ctx.chunks, ctx.layout = chunks, layout
         ctx.set_materialize_grads(False)
         return pooled, total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
-        n = len(Pairs._fields)
-        pairs, saved = Pairs(*ctx.saved_tensors[:n]), ctx.saved_tensors[n:]
-        entries, weight, bias, attention_projection, signs, weights, pooled = saved
+        entries, weight, bias, attention_projection, signs, weights, pooled = ctx.saved_tensors
+        pairs = ctx.chunks.pairs
         g_pooled, g_total = gradients  # either None where the caller's gradient does not reach it
         if g_pooled is None:
             g_pooled = torch.zeros_like(pooled)
         g_weights, g_entries = pooling.gradients(entries, ctx.layout, weights, g_pooled)
         g_logits = _softmax_gradient(weights, g_weights, pairs.rows, pooled, g_pooled, g_total)
-        chunks, none = Chunks(entries, None, len(weight), pairs, ctx.settings), entries.new_empty(0, entries.shape[1])
         scaled, n_distinct = weight * attention_projection.unsqueeze(1), len(pairs.left)  # (t, k)
         g_logits, no_scores = _sum_by(pairs.distinct, g_logits, n_distinct), g_logits.new_empty(0, n_distinct)
-        S, signed, _ = attention.gradients(chunks, scaled, none, signs, g_logits, no_scores, g_entries)
+        none = entries.new_empty(0, entries.shape[1])
+        S, signed, _ = attention.gradients(ctx.chunks, scaled, none, signs, g_logits, no_scores, g_entries)
         g_network = _network_gradients(S, signed, weight, bias, attention_projection)
         return None, None, None, None, g_entries, *g_network
 
