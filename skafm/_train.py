@@ -202,6 +202,7 @@ def _step(module: Module, examples: Examples, chosen: Tensor, objective: Objecti
         loss = (each.sum() if weight is None else weight[rows] @ each) / n_rows
         total += loss.detach()
         parts = torch.autograd.grad(loss, list(trained.values()))
+        del raw, each, loss  # and what their graph holds, before the next piece
         gradients = [a + b for a, b in zip(gradients, parts, strict=True)] if gradients else list(parts)
     named = dict(zip(trained, gradients, strict=True))
     if objective.penalties:

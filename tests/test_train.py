@@ -1,3 +1,4 @@
+import weakref
 from itertools import islice
 
 import numpy as np
@@ -122,6 +123,20 @@ def test_pieces_of_a_batch_make_the_same_step(make, extra, memory):
     assert run(pieces, examples(), PENALTIES | extra, memory=memory) == pytest.approx(losses, rel=1e-10)
     for expected, actual in zip(whole.parameters(), pieces.parameters(), strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_piece_is_forgotten_before_the_next():
+    pieces = []
+
+    class Watched(FM):
+        def forward(self, *batch):
+            assert all(piece() is None for piece in pieces)
+            raw = super().forward(*batch)
+            pieces.append(weakref.ref(raw))
+            return raw
+
+    run(Watched(FEATURES, 3, dtype=torch.float64), examples(), memory=1)
+    assert len(pieces) == N
 
 
 @pytest.mark.parametrize(("batch_size", "memory"), [(7, 2**30), (N, 1), (N, 5000)])
