@@ -128,11 +128,15 @@ def test_pieces_of_a_batch_make_the_same_step(make, extra, memory):
 def test_a_piece_is_forgotten_before_the_next():
     pieces = []
 
+    class Mark:
+        """Lives as long as the graph that it is put on."""
+
     class Watched(FM):
         def forward(self, *batch):
             assert all(piece() is None for piece in pieces)
-            raw = super().forward(*batch)
-            pieces.append(weakref.ref(raw))
+            raw, mark = super().forward(*batch), Mark()
+            raw.grad_fn.metadata["mark"] = mark
+            pieces.append(weakref.ref(mark))
             return raw
 
     run(Watched(FEATURES, 3, dtype=torch.float64), examples(), memory=1)
