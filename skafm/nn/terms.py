@@ -1,6 +1,7 @@
 """The additive parts of a raw score: one for each entry of a row, one for each pair of entries."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -80,13 +81,25 @@ class PairModel(Model, ABC):
         """
         left, right, rows = functional.pairs(offsets, len(indices))
         size = max(chunk_elements // self.factors[0].numel(), 1)
-        interactions, logits = [], []
-        for i, j, row in zip(*(torch.split(each, size) for each in (left, right, rows)), strict=True):
-            interaction, logit = self.entry_scores((indices, values, offsets), i, j, row)
-            interactions.append(interaction)
-            logits += [] if logit is None else [logit]
-        interaction = torch.cat(interactions)
+        parts = [slice(start, start + size) for start in range(0, max(len(left), 1), size)]
+        scores = (self.entry_scores((indices, values, offsets), left[part], right[part], rows[part]) for part in parts)
+        interaction, *logits = _join(scores, parts, len(left))
         attention = self.factors.new_ones(len(left))
         if logits:
-            attention, _ = functional.segment_softmax(torch.cat(logits), rows, len(offsets) - 1)
+            attention, _ = functional.segment_softmax(logits[0], rows, len(offsets) - 1)
         return PairTerms(rows, indices[left], indices[right], attention, interaction)
+
+
+def _join(chunks: Iterable[tuple[Tensor | None, ...]], parts: Iterable[slice], n_pairs: int) -> list[Tensor]:
+    """Return each result of all pairs, from those of one chunk of them after another.
+
+    Their memory is taken at once: results kept one by one would lie between the freed tensors of the chunks, where
+    glibc may find no room for the next chunk's, and so takes new memory for each.
+    """
+    whole: list[Tensor] = []
+    for part, results in zip(parts, chunks, strict=True):
+        found = [each for each in results if each is not None]
+        whole = whole or [each.new_empty(n_pairs, *each.shape[1:]) for each in found]
+        for all_pairs, each in zip(whole, found, strict=True):
+            all_pairs[part] = each
+    return whole
