@@ -1,11 +1,14 @@
 """What a CUDA device would have to wait for, or would miss: shown on the CPU."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from conftest import ragged_matrix
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import skafm
 from skafm._batch import Rows
 from skafm._losses import squared_error
 from skafm._optim import SOLVERS
@@ -17,11 +20,11 @@ FIELDS = np.arange(FEATURES) % 3
 PENALTIES = {"linear.weight": 0.1, "factors": 0.1}
 
 
-def examples(kind):
+def examples(kind, device="cpu"):
     X = np.zeros((N, FEATURES))
     X[:, :9] = ragged_matrix(N) if kind == "ragged" else (np.arange(9) + np.arange(N)[:, None]) % 3 == 0
-    target = torch.linspace(-1, 1, N, dtype=torch.float64)
-    return Examples(Rows.from_scipy(X, torch.device("cpu")), target, torch.ones(N, dtype=torch.float64))
+    target = torch.linspace(-1, 1, N, dtype=torch.float64, device=device)
+    return Examples(Rows.from_scipy(X, torch.device(device)), target, torch.ones_like(target))
 
 
 SIZES = {FM: (FEATURES, 3), AFM: (FEATURES, 3, 4), HOFM: (FEATURES, 3), NFM: (FEATURES, 3, (5,), 4)}
@@ -110,3 +113,46 @@ def test_host_waits_for_sizes_alone(make, kind, expected, monkeypatch):
         step = _step(module, data, chosen, objective, memory=None)
         optimizer.step(step.values, step.gradients, dict.fromkeys(step.tables, step.features))
     assert waits.seen == expected
+
+
+def cuda(test):
+    return pytest.mark.cuda(pytest.mark.skipif(not torch.cuda.is_available(), reason="has no CUDA")(test))
+
+
+@cuda
+@every
+@kinds
+@pytest.mark.parametrize("memory", [None, 1])
+@pytest.mark.parametrize("few", [0, pairs.FEW], ids=["many pairs", "few pairs"])
+def test_step_on_cuda_is_that_on_the_cpu(make, kind, memory, few, monkeypatch):
+    monkeypatch.setattr(pairs, "FEW", few)
+    steps = []
+    for device in ("cpu", "cuda"):
+        module = make(*SIZES[make], generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(device)
+        chosen = torch.arange(3, 23, device=device)
+        steps.append(_step(module, examples(kind, device), chosen, Objective(squared_error, {"factors": 0.1}), memory))
+    on_cpu, on_cuda = steps
+    assert on_cuda.loss.device.type == "cuda"
+    assert torch.equal(on_cuda.features.cpu(), on_cpu.features)
+    torch.testing.assert_close(on_cuda.loss.cpu(), on_cpu.loss, rtol=1e-10, atol=1e-10)
+    for name, gradient in on_cpu.gradients.items():
+        torch.testing.assert_close(on_cuda.gradients[name].cpu(), gradient, rtol=1e-10, atol=1e-10, msg=name)
+
+
+@cuda
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", skafm.__all__)
+@pytest.mark.parametrize("few", [0, pairs.FEW], ids=["many pairs", "few pairs"])
+def test_estimators_fit_on_cuda_and_predict_the_same_on_the_cpu(name, few, ragged, monkeypatch):
+    monkeypatch.setattr(pairs, "FEW", few)
+    X, y = ragged
+    if name.endswith("Classifier"):
+        y = (y > 0.5).astype(int)
+    parameters = {"max_iter": 5, "batch_size": 16, "dropout": 0.2, "early_stopping": True, "random_state": 0}
+    model = getattr(skafm, name)(3, **parameters, device="cuda").fit(X, y)
+    model.partial_fit(X[:20], y[:20])
+    moved = pickle.loads(pickle.dumps(model)).set_params(device="cpu")
+    here, there = (getattr(each, "decision_function", each.predict)(X) for each in (model, moved))
+    np.testing.assert_allclose(here, there, rtol=1e-9, atol=1e-12)
+    if hasattr(model, "explain"):
+        np.testing.assert_allclose(*(each.explain(X).interaction for each in (model, moved)), rtol=1e-9, atol=1e-12)

@@ -1,6 +1,6 @@
 """Seconds an epoch and rows predicted a second of AFMs, as JSON lines; DeepCTR-Torch too where it is installed.
 
-    python tests/benchmarks/speed.py --data FOLDER [--name frappe] [--factors 256] [--batches 128 4096]
+    python tests/benchmarks/speed.py --data FOLDER [--name frappe] [--factors 256] [--batches 128 4096] [--device cuda]
 
 FOLDER holds NAME_train.npz and NAME_validation.npz, see README.md beside this file. Dropout is 0.2 and t = k. DeepCTR-
 Torch is timed on the first 32,768 rows of an epoch. ``peak_share`` is the part of the machine's speed in float32 matrix
@@ -23,15 +23,16 @@ from skafm import AFMRegressor
 warnings.simplefilter("ignore", ConvergenceWarning)  # one epoch is the point
 
 
-def peak_flops(dtype=torch.float32):
-    """Return the operations a second of a product of (4096, 256) and (256, 256) matrices."""
-    left, right = torch.ones(4096, 256, dtype=dtype), torch.ones(256, 256, dtype=dtype)
+def peak_flops(device, dtype=torch.float32):
+    """Return the operations a second of a product of (c, 256) and (256, 256) matrices."""
+    c = 4096 if device == "cpu" else 2**20
+    left, right = (torch.rand(n, 256, dtype=dtype, device=device) for n in (c, 256))
     seconds = []
     for _ in range(30):
         start = time.perf_counter()
-        left @ right
+        (left @ right)[0, 0].item()  # waits for a device
         seconds.append(time.perf_counter() - start)
-    return 2 * 4096 * 256**2 / min(seconds)
+    return 2 * c * 256**2 / min(seconds)
 
 
 def needed_flops(X, batch, k, t, n_batches=20):
@@ -54,7 +55,9 @@ def skafm_speed(options, batch, reduced_precision):
     X, y, X_val, _ = load(options.data, options.name)
     k = options.factors
     settings = {"batch_size": batch, "max_iter": 1, "early_stopping": False, "reduced_precision": reduced_precision}
-    model = AFMRegressor(k, attention_size=k, dropout=0.2, **settings)
+    model = AFMRegressor(k, attention_size=k, dropout=0.2, device=options.device, **settings)
+    if options.device != "cpu":  # its first use loads what it computes with
+        model.fit(X[: 2 * batch], y[: 2 * batch])
     start = time.perf_counter()
     model.fit(X, y)
     epoch, seconds = time.perf_counter() - start, []
@@ -63,13 +66,13 @@ def skafm_speed(options, batch, reduced_precision):
         model.predict(X_val)
         seconds.append(time.perf_counter() - start)
     system = "skafm, reduced precision" if reduced_precision else "skafm"
-    share = needed_flops(X, batch, k, k) / epoch / peak_flops()
+    share = needed_flops(X, batch, k, k) / epoch / peak_flops(options.device)
     figures = {"s_per_epoch": round(epoch, 2), "predict_rows_s": int(X_val.shape[0] / min(seconds))}
     report(options, system=system, batch=batch, **figures, peak_share=round(share, 2))
 
 
-def deepctr_afm(X, factors):
-    """Return DeepCTR-Torch's AFM, compiled, and a function that turns one-hot rows into its input."""
+def deepctr_afm(X, factors, device="cpu"):
+    """Return DeepCTR-Torch's AFM and a function that turns one-hot rows into its input."""
     from deepctr_torch.inputs import SparseFeat
     from deepctr_torch.models import AFM
 
@@ -83,15 +86,18 @@ def deepctr_afm(X, factors):
     sizes = (last - first + 1).tolist()
     columns = [SparseFeat(f"f{i}", size, embedding_dim=factors) for i, size in enumerate(sizes)]
     settings = {"attention_factor": factors, "afm_dropout": 0.2, "task": "regression", "init_std": 0.01}
-    return AFM(columns, columns, **settings, l2_reg_linear=0, l2_reg_embedding=0, l2_reg_att=1e-5), as_input
+    settings |= {"l2_reg_linear": 0, "l2_reg_embedding": 0, "l2_reg_att": 1e-5, "device": device}
+    return AFM(columns, columns, **settings), as_input
 
 
 def deepctr_speed(options, batch, rows=32_768):
     """Measure the first rows of an epoch, and a prediction."""
     X, y, _, _ = load(options.data, options.name)
-    model, as_input = deepctr_afm(X, options.factors)
+    model, as_input = deepctr_afm(X, options.factors, options.device)
     model.compile("adagrad", "mse")
     some = as_input(X[:rows])
+    if options.device != "cpu":
+        model.fit(as_input(X[: 2 * batch]), y[: 2 * batch], batch_size=batch, epochs=1, verbose=0)
     start = time.perf_counter()
     model.fit(some, y[:rows], batch_size=batch, epochs=1, verbose=0)
     fitted = time.perf_counter()
@@ -106,8 +112,9 @@ if __name__ == "__main__":
     parser.add_argument("--name", default="frappe")
     parser.add_argument("--factors", type=int, default=256)
     parser.add_argument("--batches", type=int, nargs="+", default=[128, 4096])
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
-    speeds = {"float32": peak_flops(), "bfloat16": peak_flops(torch.bfloat16)}
+    speeds = {name: peak_flops(arguments.device, getattr(torch, name)) for name in ("float32", "bfloat16")}
     print(json.dumps({f"{name}_GFLOP_s": round(speed / 1e9) for name, speed in speeds.items()}), flush=True)
     for size in arguments.batches:
         skafm_speed(arguments, size, False)
