@@ -122,15 +122,16 @@ def cuda(test):
 @cuda
 @every
 @kinds
-@pytest.mark.parametrize("memory", [None, 1])
+@pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.parametrize("few", [0, pairs.FEW], ids=["many pairs", "few pairs"])
-def test_step_on_cuda_is_that_on_the_cpu(make, kind, memory, few, monkeypatch):
+def test_step_on_cuda_is_that_on_the_cpu(make, kind, pieces, few, monkeypatch):
     monkeypatch.setattr(pairs, "FEW", few)
     steps = []
     for device in ("cpu", "cuda"):
         module = make(*SIZES[make], generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(device)
-        chosen = torch.arange(3, 23, device=device)
-        steps.append(_step(module, examples(kind, device), chosen, Objective(squared_error, {"factors": 0.1}), memory))
+        data, chosen = examples(kind, device), torch.arange(3, 23, device=device)
+        memory = None if pieces == 1 else int(module.memory(data.rows.take(chosen).offsets.diff()).sum()) // pieces
+        steps.append(_step(module, data, chosen, Objective(squared_error, {"factors": 0.1}), memory))
     on_cpu, on_cuda = steps
     assert on_cuda.loss.device.type == "cuda"
     assert torch.equal(on_cuda.features.cpu(), on_cpu.features)
