@@ -10,6 +10,16 @@ import pytest
 import torch
 from scipy import sparse
 
+_needs_cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="has no CUDA")]
+on_each_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=_needs_cuda)])
+
+
+def cuda(test):
+    """Run a test where there is a CUDA device."""
+    for mark in _needs_cuda:
+        test = mark(test)
+    return test
+
 
 def ragged_matrix(n_samples=60, n_features=9, dtype=np.float64, seed=0):
     """Return a dense matrix whose rows have 0, 1, 2, ... entries, real-valued and negative."""

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import reference
 import torch
-from conftest import ragged_matrix
+from conftest import cuda, ragged_matrix
 from scipy import sparse
 from sklearn.datasets import make_regression
 from sklearn.exceptions import ConvergenceWarning
@@ -341,8 +341,7 @@ def test_device_may_be_auto_or_a_torch_device(Estimator, device, ragged):
 
 
 @both
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="has no CUDA")
+@cuda
 def test_cuda_learns_what_cpu_learns(Estimator, xor):
     X, y = xor
     model = Estimator(random_state=0, device="cuda").fit(X, y)

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from conftest import ragged_matrix
+from conftest import cuda, ragged_matrix
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import skafm
@@ -113,10 +113,6 @@ def test_host_waits_for_sizes_alone(make, kind, expected, monkeypatch):
         step = _step(module, data, chosen, objective, memory=None)
         optimizer.step(step.values, step.gradients, dict.fromkeys(step.tables, step.features))
     assert waits.seen == expected
-
-
-def cuda(test):
-    return pytest.mark.cuda(pytest.mark.skipif(not torch.cuda.is_available(), reason="has no CUDA")(test))
 
 
 @cuda

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import reference
 import torch
+from conftest import on_each_device
 
 from skafm.nn import functional
 
@@ -136,15 +137,22 @@ def test_attention_gradcheck(batch):
     assert torch.autograd.gradcheck(pooled, parameters())
 
 
+def draw_mask(shape, p, device):
+    generator = torch.Generator(device).manual_seed(0)
+    return functional.dropout_mask(shape, p, generator, torch.empty(0, device=device)).cpu()
+
+
+@on_each_device
 @pytest.mark.parametrize("p", [0.2, 0.5, 0.9])
-def test_dropout_mask_drops_its_share_and_has_mean_one(p):
-    mask = functional.dropout_mask((300, 333), p, torch.Generator().manual_seed(0), torch.empty(0))
+def test_dropout_mask_drops_its_share_and_has_mean_one(p, device):
+    mask = draw_mask((300, 333), p, device)
     # The share's standard deviation is at most 0.0016.
     assert abs((mask == 0).double().mean() - p) < 0.01
     np.testing.assert_allclose(mask[mask != 0], 1 / (1 - p), rtol=1e-4)
 
 
-def test_dropout_mask_draws_are_independent():
-    mask = functional.dropout_mask((1000, 16), 0.5, torch.Generator().manual_seed(0), torch.empty(0)) - 1
+@on_each_device
+def test_dropout_mask_draws_are_independent(device):
+    mask = draw_mask((1000, 16), 0.5, device) - 1
     correlation = mask.T @ mask / 1000 - torch.eye(16)  # of standard deviation 0.03
     assert correlation.abs().max() < 0.2
