@@ -153,3 +153,19 @@ def test_estimators_fit_on_cuda_and_predict_the_same_on_the_cpu(name, few, ragge
     np.testing.assert_allclose(here, there, rtol=1e-9, atol=1e-12)
     if hasattr(model, "explain"):
         np.testing.assert_allclose(*(each.explain(X).interaction for each in (model, moved)), rtol=1e-9, atol=1e-12)
+
+
+@cuda
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", ["FMRegressor", "AFMRegressor", "NFMRegressor"])
+def test_deterministic_algorithms_give_the_same_bits_on_cuda(name, ragged, monkeypatch):
+    monkeypatch.setattr(pairs, "FEW", 0)
+    X, y = ragged
+    more = {"pooling": "attention"} if name == "NFMRegressor" else {}
+    fixed = {"max_iter": 20, "batch_size": 16, "dropout": 0.2, "random_state": 0, "device": "cuda"}
+    torch.use_deterministic_algorithms(True)
+    try:
+        first, second = (getattr(skafm, name)(16, **fixed, **more).fit(X, y).predict(X) for _ in range(2))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    np.testing.assert_array_equal(first, second)
