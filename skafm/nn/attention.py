@@ -37,10 +37,10 @@ class Chunks:
         self.left, self.right, self.product, self.spare = (entries.new_empty(self.size, k) for _ in range(4))
         self.hidden = entries.new_empty(self.size, t, dtype=self.dtype)
         if keep is not None:
-            self.rows = pairs.rows.index_select(0, pairs.order)  # (P,)
+            self.rows = pairs.rows.row.index_select(0, pairs.order)  # (P,)
             # The first pair of each chunk: a GPU is asked for them once, or with a single chunk not at all.
             self.firsts = pairs.starts[:: self.size].tolist() if n > self.size else [0]
-            self.firsts.append(len(pairs.rows))
+            self.firsts.append(len(pairs.order))
 
     def __iter__(self) -> Iterator[slice]:
         """Yield the distinct pairs of each chunk."""

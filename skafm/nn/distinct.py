@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from skafm.nn import functional
+from skafm.nn.rows import PairRows
 
 
 class Places(NamedTuple):
@@ -20,8 +21,7 @@ class Places(NamedTuple):
     """(P,) Position of the first entry of each pair among the N entries, ascending."""
     right: Tensor
     """(P,) Position of the second one, in the same row."""
-    rows: Tensor
-    """(P,) Row of each pair."""
+    rows: PairRows
 
 
 class Pairs(NamedTuple):
@@ -33,8 +33,7 @@ class Pairs(NamedTuple):
     """(D,) Second entry of each distinct pair."""
     distinct: Tensor
     """(P,) The distinct pair of each pair, row after row."""
-    rows: Tensor
-    """(P,) Row of each pair."""
+    rows: PairRows
     order: Tensor
     """(P,) The pairs, distinct pair after distinct pair."""
     starts: Tensor
@@ -68,12 +67,15 @@ def count_pairs(offsets: Tensor, length: int | None) -> int:
 
 def find_places(offsets: Tensor, n_entries: int, length: int | None, part: slice = slice(None)) -> Places:
     """Enumerate the pairs of a batch, or of its one row those whose left entry is in a part of it."""
+    n_rows = len(offsets) - 1
     if length is None or part != slice(None):
-        return Places(*functional.pairs(offsets, n_entries, part))
+        left, right, row = functional.pairs(offsets, n_entries, part)
+        return Places(left, right, PairRows(row, n_rows, even=n_rows == 1 and len(row) > 0))
     first, second = torch.triu_indices(length, length, 1, device=offsets.device)  # of one row
-    row = torch.arange(len(offsets) - 1, device=offsets.device).unsqueeze(1)  # (B, 1)
+    row = torch.arange(n_rows, device=offsets.device).unsqueeze(1)  # (B, 1)
     start = row * length
-    return Places((start + first).view(-1), (start + second).view(-1), row.expand(-1, len(first)).reshape(-1))
+    rows = PairRows(row.expand(-1, len(first)).reshape(-1), n_rows, even=n_rows > 0 and length > 1)
+    return Places((start + first).view(-1), (start + second).view(-1), rows)
 
 
 def find_pairs(entry: Tensor, places: Places, n_entries: int) -> Pairs:

@@ -36,6 +36,7 @@ from torch.nn.functional import linear
 from skafm.nn import attention, functional, pooling
 from skafm.nn.attention import Chunks, Settings
 from skafm.nn.distinct import Pairs, common_length, count_pairs, cut_row, distinct_entries, find_pairs, find_places
+from skafm.nn.rows import PairRows
 
 FEW = 2**17
 """The most numbers of a (P, k) or (P, t) tensor that are worked plainly, all pairs at once."""
@@ -184,9 +185,9 @@ def _attend_to_distinct(
         both: tuple[Tensor, Tensor]
         if projection is None:
             layout = pooling.lay_out(entry, offsets, places, length, part, limits.chunk_elements // entries.shape[1])
-            both = _Pooling.apply(n_rows, pairs, layout, settings, *learnt)  # type: ignore[no-untyped-call]
+            both = _Pooling.apply(pairs, layout, settings, *learnt)  # type: ignore[no-untyped-call]
         else:
-            both = _Interaction.apply(n_rows, pairs, keep, settings, *learnt)  # type: ignore[no-untyped-call]
+            both = _Interaction.apply(pairs, keep, settings, *learnt)  # type: ignore[no-untyped-call]
         return both
 
     parts = cut_row(len(indices), limits.max_pairs) if n_rows == 1 else [slice(None)]
@@ -216,7 +217,6 @@ class _Interaction(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        n_rows: int,
         pairs: Pairs,
         keep: Tensor | None,
         settings: Settings,
@@ -230,14 +230,12 @@ class _Interaction(torch.autograd.Function):
         network = weight, bias, attention_projection
         chunks = Chunks(entries, keep, len(weight), pairs, settings)
         logits, scores, signs = attention.logits_and_scores(chunks, *network, projection)
-        weights, total = functional.segment_softmax(
-            logits.index_select(0, pairs.distinct), pairs.rows, n_rows
-        )  # (P,), (B,)
+        weights, total = pairs.rows.softmax(logits.index_select(0, pairs.distinct))  # (P,), (B,)
         if keep is None:
             scores = scores.index_select(1, pairs.distinct)  # (C, P)
         else:  # from the order of distinct pairs to that of rows
             scores = torch.empty_like(scores).index_copy_(1, pairs.order, scores)
-        result = torch.stack([_sum_by(pairs.rows, weights * each, n_rows) for each in scores], 1)  # (B, C)
+        result = pairs.rows.sum(weights * scores).T  # (B, C)
         ctx.save_for_backward(entries, *network, projection, signs, weights, scores, result)
         ctx.chunks = chunks
         ctx.set_materialize_grads(False)
@@ -250,7 +248,7 @@ class _Interaction(torch.autograd.Function):
         g_result, g_total = gradients  # either None where the caller's gradient does not reach it
         if g_result is None:
             g_result = torch.zeros_like(result)
-        chosen = g_result.T.index_select(1, pairs.rows)  # (C, P)
+        chosen = pairs.rows.spread(g_result.T)  # (C, P)
         g_logits = _softmax_gradient(weights, (chosen * scores).sum(0), pairs.rows, result, g_result, g_total)
         g_scores = weights * chosen  # (C, P)
         n_distinct = len(pairs.left)
@@ -263,7 +261,7 @@ class _Interaction(torch.autograd.Function):
             ctx.chunks, scaled, projection, signs, _sum_by(pairs.distinct, g_logits, n_distinct), g_scores, g_entries
         )
         g_network = _network_gradients(S, signed, weight, bias, attention_projection)
-        return None, None, None, None, g_entries, *g_network, g_projection
+        return None, None, None, g_entries, *g_network, g_projection
 
 
 class _Pooling(torch.autograd.Function):
@@ -272,7 +270,6 @@ class _Pooling(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        n_rows: int,
         pairs: Pairs,
         layout: pooling.Layout,
         settings: Settings,
@@ -285,10 +282,8 @@ class _Pooling(torch.autograd.Function):
         network = weight, bias, attention_projection
         chunks, none = Chunks(entries, None, len(weight), pairs, settings), entries.new_empty(0, entries.shape[1])
         logits, _, signs = attention.logits_and_scores(chunks, *network, none)
-        weights, total = functional.segment_softmax(
-            logits.index_select(0, pairs.distinct), pairs.rows, n_rows
-        )  # (P,), (B,)
-        pooled = pooling.pool(entries, layout, weights, n_rows)
+        weights, total = pairs.rows.softmax(logits.index_select(0, pairs.distinct))  # (P,), (B,)
+        pooled = pooling.pool(entries, layout, weights, pairs.rows.n_rows)
         ctx.save_for_backward(entries, *network, signs, weights, pooled)
         ctx.chunks, ctx.layout = chunks, layout
         ctx.set_materialize_grads(False)
@@ -308,17 +303,17 @@ class _Pooling(torch.autograd.Function):
         none = entries.new_empty(0, entries.shape[1])
         S, signed, _ = attention.gradients(ctx.chunks, scaled, none, signs, g_logits, no_scores, g_entries)
         g_network = _network_gradients(S, signed, weight, bias, attention_projection)
-        return None, None, None, None, g_entries, *g_network
+        return None, None, None, g_entries, *g_network
 
 
 def _softmax_gradient(
-    weights: Tensor, g_weights: Tensor, rows: Tensor, result: Tensor, g_result: Tensor, g_total: Tensor | None
+    weights: Tensor, g_weights: Tensor, rows: PairRows, result: Tensor, g_result: Tensor, g_total: Tensor | None
 ) -> Tensor:
     """Return the gradient of the logits (P,), from those of weights (P,), results (B, C) and denominators (B,)."""
     shift = (g_result * result).sum(1)  # (B,) what the weights' gradient is in the mean of a row
     if g_total is not None:
         shift = shift - g_total
-    return weights * (g_weights - shift.index_select(0, rows))
+    return weights * (g_weights - rows.spread(shift))
 
 
 def _network_gradients(

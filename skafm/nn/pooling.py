@@ -60,7 +60,7 @@ def lay_out(
         cells = slice(start * area, stop * area)
         blocks.append(Block(slice(start, stop), slice(start * n, stop * n), cells, (stop - start, len(left), n)))
     first = torch.arange(n_rows, device=entry.device) * (area - n * n - n) - left.start * n  # (B,)
-    cell = (places.left * n + places.right).add_(first.index_select(0, places.rows))  # (P,)
+    cell = (places.left * n + places.right).add_(places.rows.spread(first))  # (P,)
     return Layout(entry, part, cell, n_rows * area, blocks)
 
 
@@ -74,7 +74,7 @@ def _lay_out_ragged(entry: Tensor, offsets: Tensor, places: Places, max_entries:
     areas = widths.square()
     first = areas.cumsum(0) - areas - offsets.index_select(0, order) * (widths + 1)  # (B,)
     width_of, first_of = (torch.empty_like(each).index_copy_(0, order, each) for each in (widths, first))
-    cell = places.left * width_of.index_select(0, places.rows) + places.right + first_of.index_select(0, places.rows)
+    cell = places.left * places.rows.spread(width_of) + places.right + places.rows.spread(first_of)
     blocks, row, n_cells = [], 0, 0
     for count, n in zip(counts.tolist(), longest.tolist(), strict=True):
         for rows in torch.split(order[row : row + count], max(max_entries // max(n, 1), 1)):
