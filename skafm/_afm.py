@@ -116,8 +116,7 @@ class AFMRegressor(Regression, _AFM):
     reduced_precision : bool, default=False
         Whether training multiplies the attention network's matrices in bfloat16. For large n_factors and attention_size
         that is faster on a CPU that has instructions for it (AVX512-BF16, AMX); on another CPU it is slower, and on an
-        H100 it gained nothing.
-        Everything else, batches of few pairs and every prediction, has the precision of X.
+        H100 it gained nothing. Everything else, batches of few pairs and every prediction, has the precision of X.
     {clip}
     {rest}
 
@@ -232,8 +231,7 @@ class AFMClassifier(Classification, _AFM):
     reduced_precision : bool, default=False
         Whether training multiplies the attention network's matrices in bfloat16. For large n_factors and attention_size
         that is faster on a CPU that has instructions for it (AVX512-BF16, AMX); on another CPU it is slower, and on an
-        H100 it gained nothing.
-        Everything else, batches of few pairs and every prediction, has the precision of X.
+        H100 it gained nothing. Everything else, batches of few pairs and every prediction, has the precision of X.
     {class_weight}
     {rest}
 

@@ -1,4 +1,4 @@
-"""What a CUDA device would have to wait for, or would miss: shown on the CPU."""
+"""What a CUDA device would have to wait for, or would miss: shown on the CPU, and on CUDA where there is a device."""
 
 import pickle
 
@@ -157,15 +157,16 @@ def test_estimators_fit_on_cuda_and_predict_the_same_on_the_cpu(name, few, ragge
 
 @cuda
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("name", ["FMRegressor", "AFMRegressor", "NFMRegressor"])
-def test_deterministic_algorithms_give_the_same_bits_on_cuda(name, ragged, monkeypatch):
-    monkeypatch.setattr(pairs, "FEW", 0)
-    X, y = ragged
-    more = {"pooling": "attention"} if name == "NFMRegressor" else {}
-    fixed = {"max_iter": 20, "batch_size": 16, "dropout": 0.2, "random_state": 0, "device": "cuda"}
-    torch.use_deterministic_algorithms(True)
+@pytest.mark.parametrize("name", [*(name for name in skafm.__all__ if name.endswith("Regressor")), "deep AFM"])
+def test_fits_on_cuda_give_the_same_bits_those_with_attention_if_torch_is_asked(name):
+    X = np.random.default_rng(0).normal(size=(2000, 12)).astype(np.float32)
+    X *= np.random.default_rng(1).random(X.shape) < 0.7
+    y = X[:, 0] * X[:, 1] + X[:, 2]
+    model = skafm.NFMRegressor(16, pooling="attention") if name == "deep AFM" else getattr(skafm, name)(16)
+    model.set_params(max_iter=2, batch_size=1024, dropout=0.2, early_stopping=False, random_state=0, device="cuda")
+    torch.use_deterministic_algorithms(name in {"AFMRegressor", "deep AFM"})
     try:
-        first, second = (getattr(skafm, name)(16, **fixed, **more).fit(X, y).predict(X) for _ in range(2))
+        first, second = (model.fit(X, y).predict(X) for _ in range(2))
     finally:
         torch.use_deterministic_algorithms(False)
     np.testing.assert_array_equal(first, second)

@@ -74,7 +74,7 @@ def find_places(offsets: Tensor, n_entries: int, length: int | None, part: slice
     first, second = torch.triu_indices(length, length, 1, device=offsets.device)  # of one row
     row = torch.arange(n_rows, device=offsets.device).unsqueeze(1)  # (B, 1)
     start = row * length
-    rows = PairRows(row.expand(-1, len(first)).reshape(-1), n_rows, even=n_rows > 0 and length > 1)
+    rows = PairRows(row.expand(-1, len(first)).reshape(-1), n_rows, even=length > 1)
     return Places((start + first).view(-1), (start + second).view(-1), rows)
 
 

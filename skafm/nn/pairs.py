@@ -25,7 +25,6 @@ Letters in shapes: B rows, N entries, M distinct entries, P pairs, D distinct pa
 outputs.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -34,9 +33,10 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from skafm.nn import attention, functional, pooling
+from skafm.nn.again import Again
 from skafm.nn.attention import Chunks, Settings
 from skafm.nn.distinct import Pairs, common_length, count_pairs, cut_row, distinct_entries, find_pairs, find_places
-from skafm.nn.rows import PairRows
+from skafm.nn.rows import PairRows, sum_by
 
 FEW = 2**17
 """The most numbers of a (P, k) or (P, t) tensor that are worked plainly, all pairs at once."""
@@ -194,7 +194,7 @@ def _attend_to_distinct(
     learnt = (entries, *network) if projection is None else (entries, *network, projection)
     if len(parts) == 1:
         return work(parts[0], *learnt)[0]
-    worked = [_Again.apply(partial(work, part), *learnt) for part in parts]  # type: ignore[no-untyped-call]
+    worked = [Again.apply(partial(work, part), *learnt) for part in parts]  # type: ignore[no-untyped-call]
     results, totals = (torch.stack(each) for each in zip(*worked, strict=True))  # (parts, 1, C or k), (parts, 1)
     return (totals.softmax(0).unsqueeze(2) * results).sum(0)
 
@@ -253,12 +253,12 @@ class _Interaction(torch.autograd.Function):
         g_scores = weights * chosen  # (C, P)
         n_distinct = len(pairs.left)
         if ctx.chunks.keep is None:
-            g_scores = torch.stack([_sum_by(pairs.distinct, each, n_distinct) for each in g_scores])  # (C, D)
+            g_scores = torch.stack([sum_by(pairs.distinct, each, n_distinct) for each in g_scores])  # (C, D)
         else:
             g_scores = g_scores.index_select(1, pairs.order)  # (C, P)
         scaled, g_entries = weight * attention_projection.unsqueeze(1), torch.zeros_like(entries)  # (t, k), (M, k)
         S, signed, g_projection = attention.gradients(
-            ctx.chunks, scaled, projection, signs, _sum_by(pairs.distinct, g_logits, n_distinct), g_scores, g_entries
+            ctx.chunks, scaled, projection, signs, sum_by(pairs.distinct, g_logits, n_distinct), g_scores, g_entries
         )
         g_network = _network_gradients(S, signed, weight, bias, attention_projection)
         return None, None, None, g_entries, *g_network, g_projection
@@ -299,7 +299,7 @@ class _Pooling(torch.autograd.Function):
         g_weights, g_entries = pooling.gradients(entries, ctx.layout, weights, g_pooled)
         g_logits = _softmax_gradient(weights, g_weights, pairs.rows, pooled, g_pooled, g_total)
         scaled, n_distinct = weight * attention_projection.unsqueeze(1), len(pairs.left)  # (t, k)
-        g_logits, no_scores = _sum_by(pairs.distinct, g_logits, n_distinct), g_logits.new_empty(0, n_distinct)
+        g_logits, no_scores = sum_by(pairs.distinct, g_logits, n_distinct), g_logits.new_empty(0, n_distinct)
         none = entries.new_empty(0, entries.shape[1])
         S, signed, _ = attention.gradients(ctx.chunks, scaled, none, signs, g_logits, no_scores, g_entries)
         g_network = _network_gradients(S, signed, weight, bias, attention_projection)
@@ -321,33 +321,3 @@ def _network_gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of W, b and h, from S (t, k) and sum(g m) (t,)."""
     return S * attention_projection.unsqueeze(1), signed * attention_projection, (S * weight).sum(1) + signed * bias
-
-
-class _Again(torch.autograd.Function):
-    """Work that is done once more for its gradients, so that nothing of it is stored until then.
-
-    What torch.utils.checkpoint does for any work; but that loads a second's worth of torch, and with torch 2.4 and 2.6
-    leaves what it stored to the garbage collector.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, work: Callable[..., tuple[Tensor, ...]], *parameters: Tensor) -> tuple[Tensor, ...]:
-        """Return what the work makes of the parameters, a tuple of tensors."""
-        ctx.work = work
-        ctx.save_for_backward(*parameters)
-        return work(*parameters)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        needs = ctx.needs_input_grad[1:]
-        parameters = [each.detach().requires_grad_(need) for each, need in zip(ctx.saved_tensors, needs, strict=True)]
-        with torch.enable_grad():
-            results = ctx.work(*parameters)
-        wanted = [each for each in parameters if each.requires_grad]
-        found = iter(torch.autograd.grad(results, wanted, gradients))
-        return None, *(next(found) if each.requires_grad else None for each in parameters)
-
-
-def _sum_by(groups: Tensor, values: Tensor, n_groups: int) -> Tensor:
-    """Sum values (P,) by group (P,): (n_groups,)."""
-    return values.new_zeros(n_groups).index_add_(0, groups, values)

@@ -32,11 +32,15 @@ class PairRows(NamedTuple):
         """Sum values (C, P) over the pairs of each row: (C, B)."""
         if self.even:
             return values.view(len(values), self.n_rows, -1).sum(2)
-        zeros = values.new_zeros(self.n_rows)
-        return torch.stack([zeros.index_add(0, self.row, each) for each in values])
+        return torch.stack([sum_by(self.row, each, self.n_rows) for each in values])
 
     def spread(self, values: Tensor) -> Tensor:
         """Give each pair what its row has: (..., B) -> (..., P)."""
         if self.even:
             return values.unsqueeze(-1).expand(*values.shape, len(self.row) // self.n_rows).flatten(-2)
         return values.index_select(-1, self.row)
+
+
+def sum_by(groups: Tensor, values: Tensor, n_groups: int) -> Tensor:
+    """Sum values (P,) by group (P,): (n_groups,)."""
+    return values.new_zeros(n_groups).index_add_(0, groups, values)
