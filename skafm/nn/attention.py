@@ -4,7 +4,6 @@ Letters in shapes: B rows, M distinct entries, P pairs, D distinct pairs, c pair
 size, C outputs.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -34,26 +33,28 @@ class Chunks:
         k, n = entries.shape[1], len(pairs.left)
         n_chunks = max(-(-n * max(k, t) // settings.chunk_elements), 1)
         self.size = max(-(-n // n_chunks), 1)  # of all chunks: a small last one would cost as many calls
-        self.left, self.right, self.product, self.spare = (entries.new_empty(self.size, k) for _ in range(4))
-        self.hidden = entries.new_empty(self.size, t, dtype=self.dtype)
+        self.all = [slice(start, min(start + self.size, n)) for start in range(0, n, self.size)]
+        self.product, self.right = (entries.new_empty(self.size, k) for _ in range(2))
+        self.low = self.product if self.dtype == entries.dtype else self.product.to(self.dtype)
+        self.hidden = self.low.new_empty(self.size, t)
+        self.loaded: slice | None = None
         if keep is not None:
             self.rows = pairs.rows.row.index_select(0, pairs.order)  # (P,)
             # The first pair of each chunk: a GPU is asked for them once, or with a single chunk not at all.
             self.firsts = pairs.starts[:: self.size].tolist() if n > self.size else [0]
             self.firsts.append(len(pairs.order))
 
-    def __iter__(self) -> Iterator[slice]:
-        """Yield the distinct pairs of each chunk."""
-        n = len(self.pairs.left)
-        return (slice(start, min(start + self.size, n)) for start in range(0, n, self.size))
-
-    def load(self, chunk: slice) -> tuple[Tensor, Tensor]:
-        """Return both entries of each pair, (c, k) each, to be overwritten."""
-        c = chunk.stop - chunk.start
-        left, right = self.left[:c], self.right[:c]
-        torch.index_select(self.entries, 0, self.pairs.left[chunk], out=left)
-        torch.index_select(self.entries, 0, self.pairs.right[chunk], out=right)
-        return left, right
+    def load(self, chunk: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the product of each pair's entries, the second entry, and the product in ``dtype``: (c, k) each."""
+        product, right, low = (buffer[: chunk.stop - chunk.start] for buffer in (self.product, self.right, self.low))
+        if chunk != self.loaded:
+            torch.index_select(self.entries, 0, self.pairs.left[chunk], out=product)
+            torch.index_select(self.entries, 0, self.pairs.right[chunk], out=right)
+            product.mul_(right)
+            if low.dtype != product.dtype:
+                low.copy_(product)
+        self.loaded = None  # whoever leaves it as it is says so
+        return product, right, low
 
     def occurrences(self, chunk: slice) -> tuple[Tensor, slice, Tensor]:
         """Return the rows of the chunk's pairs, where these are in ``pairs.order``, and where each pair's start."""
@@ -74,11 +75,10 @@ def logits_and_scores(
     if keep is not None:
         kept = [keep * each for each in projection]  # C of (B, k)
         distinct = pairs.distinct.index_select(0, pairs.order)  # (P,)
-    for chunk in chunks:
-        left, right = chunks.load(chunk)
-        product = left.mul_(right)
+    for chunk in chunks.all:
+        product, _, low = chunks.load(chunk)
         hidden = chunks.hidden[: len(product)]
-        torch.addmm(bias, product.to(chunks.dtype), weight_T, out=hidden)  # (c, t)
+        torch.addmm(bias, low, weight_T, out=hidden)  # (c, t)
         hidden = hidden.to(weight.dtype).relu_()
         if signs is not None:
             signs[chunk].view(torch.bool).copy_(hidden)  # written as bool, read as bytes: each the faster way
@@ -91,6 +91,7 @@ def logits_and_scores(
             at = distinct[where] - chunk.start  # (occurrences,)
             for output, table in zip(scores, kept, strict=True):
                 output[where] = _dot_each(product, table, rows, starts, at)
+        chunks.loaded = chunk  # the gradients begin with the last one
     return logits, scores, signs
 
 
@@ -106,30 +107,25 @@ def gradients(
     """Return S (t, k), sum(g m) (t,) and the gradient of p (C, k); add that of the entries to ``g_entries`` (M, k)."""
     pairs, keep, dtype = chunks.pairs, chunks.keep, chunks.dtype
     S, signed, g_projection = torch.zeros_like(scaled), scaled.new_zeros(len(scaled)), torch.zeros_like(projection)
-    low = scaled.to(dtype)
-    masked = scaled.new_empty(chunks.size, len(scaled), dtype=dtype)
-    for chunk in chunks:
-        left, right = chunks.load(chunk)
-        product = torch.mul(left, right, out=chunks.product[: len(left)])
-        g_product = chunks.spare[: len(product)]  # (c, k)
+    scaled = scaled.to(dtype)
+    for chunk in reversed(chunks.all):
+        product, right, low = chunks.load(chunk)
+        gm = chunks.hidden[: len(product)].copy_(signs[chunk]).mul_(g_logits[chunk].to(dtype).unsqueeze(1))  # (c, t)
+        signed += gm.sum(0)
+        _add_product(S, gm.T, low)
         if keep is None:
             g_projection += g_scores[:, chunk] @ product
-            torch.mm(g_scores[:, chunk].T, projection, out=g_product)
+            g_product = g_scores[:, chunk].T @ projection  # (c, k)
         else:
             rows, where, starts = chunks.occurrences(chunk)
             for output, each in enumerate(projection):
                 g = g_scores[output, where]
                 kept = embedding_bag(rows, keep, starts, mode="sum", per_sample_weights=g, include_last_offset=True)
-                if output == 0:
-                    torch.mul(kept, each, out=g_product)
-                else:
-                    g_product.addcmul_(kept, each)
-                g_projection[output] += kept.mul_(product).sum(0)
-        gm = masked[: len(product)].copy_(signs[chunk]).mul_(g_logits[chunk].to(dtype).unsqueeze(1))  # (c, t)
-        signed += gm.sum(0)
-        _add_product(S, gm.T, product.to(dtype))
-        _add_product(g_product, gm, low)
+                g_projection[output] += (kept * product).sum(0)
+                g_product = kept.mul_(each) if output == 0 else g_product.addcmul_(kept, each)
+        _add_product(g_product, gm, scaled)
         g_entries.index_add_(0, pairs.left[chunk], right.mul_(g_product))
+        left = torch.index_select(chunks.entries, 0, pairs.left[chunk], out=product)
         g_entries.index_add_(0, pairs.right[chunk], left.mul_(g_product))
     return S, signed, g_projection
 

@@ -134,7 +134,7 @@ def _limits(factors: Tensor, max_pairs: int, matmul_dtype: torch.dtype | None, c
     """Fill in what is not given: the chunks are what a CPU's caches hold, or a part of the free CUDA memory."""
     few = 0
     if chunk_elements is None:
-        chunk_elements, few = 2**19, FEW
+        chunk_elements, few = 2**20, FEW
         if factors.device.type == "cuda":
             chunk_elements = int(torch.cuda.mem_get_info(factors.device)[0]) // (32 * factors.element_size())
     return _Limits(max_pairs, matmul_dtype or factors.dtype, chunk_elements, few)
