@@ -4,6 +4,7 @@ Letters in shapes: B rows, M distinct entries, P pairs, D distinct pairs, c pair
 size, C outputs.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -25,7 +26,11 @@ class Settings(NamedTuple):
 
 
 class Chunks:
-    """The distinct pairs, a chunk at a time, in buffers that all chunks share, forward and backward."""
+    """The distinct pairs, a chunk at a time, in buffers that all chunks share, forward and backward.
+
+    A buffer's rows so stay with the core that wrote them, as far as the ops allow: to fetch what another core has
+    written can take ten times as long.
+    """
 
     def __init__(self, entries: Tensor, keep: Tensor | None, t: int, pairs: Pairs, settings: Settings) -> None:
         self.entries, self.keep, self.pairs = entries, keep, pairs
@@ -35,8 +40,9 @@ class Chunks:
         self.size = max(-(-n // n_chunks), 1)  # of all chunks: a small last one would cost as many calls
         self.all = [slice(start, min(start + self.size, n)) for start in range(0, n, self.size)]
         self.product, self.right = (entries.new_empty(self.size, k) for _ in range(2))
-        self.low = self.product if self.dtype == entries.dtype else self.product.to(self.dtype)
+        self.low = self.product if self.dtype == entries.dtype else entries.new_empty(self.size, k, dtype=self.dtype)
         self.hidden = self.low.new_empty(self.size, t)
+        self.spare = entries.new_empty(self.size * max(k, t))
         self.loaded: slice | None = None
         if keep is not None:
             self.rows = pairs.rows.row.index_select(0, pairs.order)  # (P,)
@@ -56,6 +62,10 @@ class Chunks:
         self.loaded = None  # whoever leaves it as it is says so
         return product, right, low
 
+    def scratch(self, *shape: int) -> Tensor:
+        """Return room for a (c, k) or (c, t) tensor, which the next call takes back."""
+        return self.spare[: math.prod(shape)].view(shape)
+
     def occurrences(self, chunk: slice) -> tuple[Tensor, slice, Tensor]:
         """Return the rows of the chunk's pairs, where these are in ``pairs.order``, and where each pair's start."""
         number = chunk.start // self.size
@@ -71,15 +81,13 @@ def logits_and_scores(
     logits = weight.new_empty(n)
     scores = weight.new_empty(len(projection), n if keep is None else len(pairs.order))
     signs = torch.empty(n, len(weight), dtype=torch.uint8, device=weight.device) if chunks.training else None
-    weight_T, bias = weight.to(chunks.dtype).T, bias.to(chunks.dtype)
+    weight_T = weight.T.contiguous().to(chunks.dtype)
     if keep is not None:
         kept = [keep * each for each in projection]  # C of (B, k)
         distinct = pairs.distinct.index_select(0, pairs.order)  # (P,)
     for chunk in chunks.all:
         product, _, low = chunks.load(chunk)
-        hidden = chunks.hidden[: len(product)]
-        torch.addmm(bias, low, weight_T, out=hidden)  # (c, t)
-        hidden = hidden.to(weight.dtype).relu_()
+        hidden = _hidden(chunks, low, weight_T, bias)  # (c, t)
         if signs is not None:
             signs[chunk].view(torch.bool).copy_(hidden)  # written as bool, read as bytes: each the faster way
         torch.mv(hidden, attention_projection, out=logits[chunk])
@@ -93,6 +101,15 @@ def logits_and_scores(
                 output[where] = _dot_each(product, table, rows, starts, at)
         chunks.loaded = chunk  # the gradients begin with the last one
     return logits, scores, signs
+
+
+def _hidden(chunks: Chunks, product: Tensor, weight_T: Tensor, bias: Tensor) -> Tensor:
+    """Return ReLU(W e + b), (c, t), the matrix product being of ``chunks.dtype``."""
+    hidden = chunks.hidden[: len(product)]
+    if hidden.dtype == bias.dtype:
+        return torch.addmm(bias, product, weight_T, out=hidden).relu_()
+    torch.mm(product, weight_T, out=hidden)
+    return chunks.scratch(*hidden.shape).copy_(hidden).add_(bias).relu_()
 
 
 def gradients(
@@ -121,21 +138,21 @@ def gradients(
             for output, each in enumerate(projection):
                 g = g_scores[output, where]
                 kept = embedding_bag(rows, keep, starts, mode="sum", per_sample_weights=g, include_last_offset=True)
-                g_projection[output] += (kept * product).sum(0)
+                g_projection[output] += torch.mul(kept, product, out=chunks.scratch(*product.shape)).sum(0)
                 g_product = kept.mul_(each) if output == 0 else g_product.addcmul_(kept, each)
-        _add_product(g_product, gm, scaled)
+        _add_product(g_product, gm, scaled, low)
         g_entries.index_add_(0, pairs.left[chunk], right.mul_(g_product))
         left = torch.index_select(chunks.entries, 0, pairs.left[chunk], out=product)
-        g_entries.index_add_(0, pairs.right[chunk], left.mul_(g_product))
+        g_entries.index_add_(0, pairs.right[chunk], g_product.mul_(left))
     return S, signed, g_projection
 
 
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add a matrix product, of a lower precision maybe, to the total."""
+def _add_product(total: Tensor, left: Tensor, right: Tensor, buffer: Tensor | None = None) -> None:
+    """Add a matrix product to the total; one of a lower precision is written to the buffer first."""
     if left.dtype == total.dtype:
         total.addmm_(left, right)
     else:
-        total += left @ right
+        total += torch.mm(left, right, out=buffer)
 
 
 def _dot_each(vectors: Tensor, table: Tensor, rows: Tensor, starts: Tensor, distinct: Tensor) -> Tensor:

@@ -155,6 +155,20 @@ def test_float32_is_close_and_the_same_bits_again(dropout, dtype, tolerance):
         assert (first - expected).norm() <= tolerance * expected.norm()
 
 
+@pytest.mark.parametrize("dropout", [False, True], ids=["", "dropout"])
+@pytest.mark.parametrize("chunk_elements", [100, 2**19])
+def test_gradients_can_be_asked_for_twice(dropout, chunk_elements):
+    lengths = [3, 8, 5]
+    batch = draw_batch(lengths, VALUES["real-valued"])
+    parameters = [each.requires_grad_() for each in draw_parameters()]
+    keep = mask(lengths, 7) if dropout else None
+    term = pairs.attentional_interaction(*parameters, *batch, keep, chunk_elements=chunk_elements).sum()
+    once = torch.autograd.grad(term, parameters, retain_graph=True)
+    again = torch.autograd.grad(term, parameters)
+    for first, second in zip(once, again, strict=True):
+        torch.testing.assert_close(second, first, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_a_row_does_not_depend_on_its_company(training):
     indices, values, offsets = draw_batch([4, 9, 0, 13, 6] * 20, VALUES["real-valued"])
