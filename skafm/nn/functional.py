@@ -399,4 +399,5 @@ def dropout_mask(shape: tuple[int, ...], p: float, generator: torch.Generator | 
         -(2**63), None, generator=generator
     )
     draws = words.view(torch.int16)[:size].view(shape)
-    return (draws >= dropped - 2**15).to(like.dtype).mul_(2**16 / (2**16 - dropped))
+    kept = torch.ge(draws, dropped - 2**15, out=like.new_empty(shape))  # a third of the time that bools take
+    return kept.mul_(2**16 / (2**16 - dropped))
