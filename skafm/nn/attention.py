@@ -4,7 +4,6 @@ Letters in shapes: B rows, M distinct entries, P pairs, D distinct pairs, c pair
 size, C outputs.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -40,9 +39,10 @@ class Chunks:
         self.size = max(-(-n // n_chunks), 1)  # of all chunks: a small last one would cost as many calls
         self.all = [slice(start, min(start + self.size, n)) for start in range(0, n, self.size)]
         self.product, self.right = (entries.new_empty(self.size, k) for _ in range(2))
-        self.low = self.product if self.dtype == entries.dtype else entries.new_empty(self.size, k, dtype=self.dtype)
-        self.hidden = self.low.new_empty(self.size, t)
-        self.spare = entries.new_empty(self.size * max(k, t))
+        self.hidden = entries.new_empty(self.size, t)
+        self.low_product, self.low_hidden = (
+            x if x.dtype == self.dtype else torch.empty_like(x, dtype=self.dtype) for x in (self.product, self.hidden)
+        )
         self.loaded: slice | None = None
         if keep is not None:
             self.rows = pairs.rows.row.index_select(0, pairs.order)  # (P,)
@@ -52,7 +52,7 @@ class Chunks:
 
     def load(self, chunk: slice) -> tuple[Tensor, Tensor, Tensor]:
         """Return the product of each pair's entries, the second entry, and the product in ``dtype``: (c, k) each."""
-        product, right, low = (buffer[: chunk.stop - chunk.start] for buffer in (self.product, self.right, self.low))
+        product, right, low = (x[: chunk.stop - chunk.start] for x in (self.product, self.right, self.low_product))
         if chunk != self.loaded:
             torch.index_select(self.entries, 0, self.pairs.left[chunk], out=product)
             torch.index_select(self.entries, 0, self.pairs.right[chunk], out=right)
@@ -61,10 +61,6 @@ class Chunks:
                 low.copy_(product)
         self.loaded = None  # whoever leaves it as it is says so
         return product, right, low
-
-    def scratch(self, *shape: int) -> Tensor:
-        """Return room for a (c, k) or (c, t) tensor, which the next call takes back."""
-        return self.spare[: math.prod(shape)].view(shape)
 
     def occurrences(self, chunk: slice) -> tuple[Tensor, slice, Tensor]:
         """Return the rows of the chunk's pairs, where these are in ``pairs.order``, and where each pair's start."""
@@ -81,7 +77,7 @@ def logits_and_scores(
     logits = weight.new_empty(n)
     scores = weight.new_empty(len(projection), n if keep is None else len(pairs.order))
     signs = torch.empty(n, len(weight), dtype=torch.uint8, device=weight.device) if chunks.training else None
-    weight_T = weight.T.contiguous().to(chunks.dtype)
+    weight_T = weight.to(chunks.dtype).T
     if keep is not None:
         kept = [keep * each for each in projection]  # C of (B, k)
         distinct = pairs.distinct.index_select(0, pairs.order)  # (P,)
@@ -105,11 +101,11 @@ def logits_and_scores(
 
 def _hidden(chunks: Chunks, product: Tensor, weight_T: Tensor, bias: Tensor) -> Tensor:
     """Return ReLU(W e + b), (c, t), the matrix product being of ``chunks.dtype``."""
-    hidden = chunks.hidden[: len(product)]
-    if hidden.dtype == bias.dtype:
-        return torch.addmm(bias, product, weight_T, out=hidden).relu_()
-    torch.mm(product, weight_T, out=hidden)
-    return chunks.scratch(*hidden.shape).copy_(hidden).add_(bias).relu_()
+    low = chunks.low_hidden[: len(product)]
+    if low.dtype == bias.dtype:
+        return torch.addmm(bias, product, weight_T, out=low).relu_()
+    torch.mm(product, weight_T, out=low)
+    return chunks.hidden[: len(product)].copy_(low).add_(bias).relu_()
 
 
 def gradients(
@@ -127,7 +123,7 @@ def gradients(
     scaled = scaled.to(dtype)
     for chunk in reversed(chunks.all):
         product, right, low = chunks.load(chunk)
-        gm = chunks.hidden[: len(product)].copy_(signs[chunk]).mul_(g_logits[chunk].to(dtype).unsqueeze(1))  # (c, t)
+        gm = chunks.low_hidden[: len(low)].copy_(signs[chunk]).mul_(g_logits[chunk].to(dtype).unsqueeze(1))  # (c, t)
         signed += gm.sum(0)
         _add_product(S, gm.T, low)
         if keep is None:
@@ -138,7 +134,8 @@ def gradients(
             for output, each in enumerate(projection):
                 g = g_scores[output, where]
                 kept = embedding_bag(rows, keep, starts, mode="sum", per_sample_weights=g, include_last_offset=True)
-                g_projection[output] += torch.mul(kept, product, out=chunks.scratch(*product.shape)).sum(0)
+                last = output == len(projection) - 1  # then product is no longer needed
+                g_projection[output] += (product.mul_(kept) if last else product * kept).sum(0)
                 g_product = kept.mul_(each) if output == 0 else g_product.addcmul_(kept, each)
         _add_product(g_product, gm, scaled, low)
         g_entries.index_add_(0, pairs.left[chunk], right.mul_(g_product))
