@@ -19,7 +19,7 @@ class Settings(NamedTuple):
     dtype: torch.dtype
     """Of what the matrix products multiply."""
     chunk_elements: int
-    """The most numbers of a (c, k) or (c, t) tensor."""
+    """The most numbers of a (c, k) or (c, t) tensor, but for 8 pairs."""
     training: bool
     """Whether gradients will be asked for."""
 
@@ -36,7 +36,8 @@ class Chunks:
         self.dtype, self.training = settings.dtype, settings.training
         k, n = entries.shape[1], len(pairs.left)
         n_chunks = max(-(-n * max(k, t) // settings.chunk_elements), 1)
-        self.size = max(-(-n // n_chunks), 1)  # of all chunks: a small last one would cost as many calls
+        # Of all chunks, for a small last one would cost as many calls: a multiple of 8, as n is.
+        self.size = max(-(-n // (8 * n_chunks)), 1) * 8
         self.all = [slice(start, min(start + self.size, n)) for start in range(0, n, self.size)]
         self.product, self.right = (entries.new_empty(self.size, k) for _ in range(2))
         self.hidden = entries.new_empty(self.size, t)
@@ -86,7 +87,7 @@ def logits_and_scores(
         hidden = _hidden(chunks, low, weight_T, bias)  # (c, t)
         if signs is not None:
             signs[chunk].view(torch.bool).copy_(hidden)  # written as bool, read as bytes: each the faster way
-        torch.mv(hidden, attention_projection, out=logits[chunk])
+        torch.sum(hidden.mul_(attention_projection), 1, out=logits[chunk])  # a product with h would mix the cores' rows
         if keep is None:
             for output, each in zip(scores, projection, strict=True):
                 torch.mv(product, each, out=output[chunk])
@@ -135,7 +136,7 @@ def gradients(
                 g = g_scores[output, where]
                 kept = embedding_bag(rows, keep, starts, mode="sum", per_sample_weights=g, include_last_offset=True)
                 last = output == len(projection) - 1  # then product is no longer needed
-                g_projection[output] += (product.mul_(kept) if last else product * kept).sum(0)
+                g_projection[output] += _sum_pairs(product.mul_(kept) if last else product * kept)
                 g_product = kept.mul_(each) if output == 0 else g_product.addcmul_(kept, each)
         _add_product(g_product, gm, scaled, low)
         g_entries.index_add_(0, pairs.left[chunk], right.mul_(g_product))
@@ -150,6 +151,11 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor, buffer: Tensor | No
         total.addmm_(left, right)
     else:
         total += torch.mm(left, right, out=buffer)
+
+
+def _sum_pairs(vectors: Tensor) -> Tensor:
+    """Sum over the pairs, (c, k) -> (k,), first of eight: each core so reads rows that it wrote, not columns of all."""
+    return vectors.view(-1, 8, vectors.shape[1]).sum(1).sum(0)
 
 
 def _dot_each(vectors: Tensor, table: Tensor, rows: Tensor, starts: Tensor, distinct: Tensor) -> Tensor:
