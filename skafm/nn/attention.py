@@ -87,16 +87,19 @@ def logits_and_scores(
         hidden = _hidden(chunks, low, weight_T, bias)  # (c, t)
         if signs is not None:
             signs[chunk].view(torch.bool).copy_(hidden)  # written as bool, read as bytes: each the faster way
-        torch.sum(hidden.mul_(attention_projection), 1, out=logits[chunk])  # a product with h would mix the cores' rows
+        torch.sum(hidden.mul_(attention_projection), 1, out=logits[chunk])  # mv reads rows of other cores
         if keep is None:
-            for output, each in zip(scores, projection, strict=True):
-                torch.mv(product, each, out=output[chunk])
+            last = None if chunks.training else len(projection) - 1  # then product is no longer needed
+            for output, each in enumerate(projection):
+                weighted = product.mul_(each) if output == last else product * each
+                torch.sum(weighted, 1, out=scores[output, chunk])
         else:
             rows, where, starts = chunks.occurrences(chunk)
             at = distinct[where] - chunk.start  # (occurrences,)
             for output, table in zip(scores, kept, strict=True):
                 output[where] = _dot_each(product, table, rows, starts, at)
-        chunks.loaded = chunk  # the gradients begin with the last one
+        if chunks.training:
+            chunks.loaded = chunk  # the gradients begin with the last one
     return logits, scores, signs
 
 
