@@ -10,8 +10,8 @@ plain versions, in value and gradients. Four facts make it fast.
 2. Where the vectors themselves are pooled, because layers come after, no score says what a pair counts; but a row's sum
    over its pairs is a product of small matrices (:mod:`skafm.nn.pooling`).
 3. A tensor of (P, k) or (D, k) numbers does not fit the caches. So a chunk of distinct pairs is loaded, used and
-   forgotten, forward and backward; the gradients add up (:mod:`skafm.nn.attention`). Nothing of that size is stored
-   but, a byte each, the signs ``m = (W e + b > 0)``.
+   forgotten, forward and backward, which begins with the last one; the gradients add up (:mod:`skafm.nn.attention`).
+   Nothing of that size is stored but, a byte each, the signs ``m = (W e + b > 0)``.
 4. The signs are all that the gradients need of the hidden layer: with g the gradient of the logits (D,) and
    ``S = (g m)' e`` (t, k), ``dW = h * S``, ``db = h * sum(g m)``, ``dh = sum_k (W * S) + b * sum(g m)`` and
    ``de = (g m) (h * W)``. So the backward pass takes two matrix products, the forward pass one.
