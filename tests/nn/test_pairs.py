@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skafm.nn import distinct, functional, pairs
 
@@ -40,6 +41,16 @@ def value_and_gradients(function, parameters, batch, *keep, **options):
     return value.detach(), *torch.autograd.grad((value * weight).sum(), parameters)
 
 
+class Gathers(TorchDispatchMode):
+    """Count what is gathered into memory at hand."""
+
+    number = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.number += func is torch.ops.aten.index_select.out
+        return func(*args, **(kwargs or {}))
+
+
 def mask(lengths, k, dtype=torch.float64):
     return functional.dropout_mask(
         (len(lengths), k), 0.3, torch.Generator().manual_seed(0), torch.empty(0, dtype=dtype)
@@ -58,6 +69,9 @@ def test_equals_the_plain_version(lengths, values, dropout, chunk_elements, outp
     fast = value_and_gradients(pairs.attentional_interaction, parameters, batch, keep, chunk_elements=chunk_elements)
     for expected, actual in zip(plain, fast, strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+    with torch.no_grad():
+        predicted = pairs.attentional_interaction(*parameters, *batch, keep, chunk_elements=chunk_elements)
+    torch.testing.assert_close(predicted, plain[0], rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("dropout", [False, True], ids=["", "dropout"])
@@ -159,14 +173,23 @@ def test_float32_is_close_and_the_same_bits_again(dropout, dtype, tolerance):
 @pytest.mark.parametrize("chunk_elements", [100, 2**19])
 def test_gradients_can_be_asked_for_twice(dropout, chunk_elements):
     lengths = [3, 8, 5]
-    batch = draw_batch(lengths, VALUES["real-valued"])
-    parameters = [each.requires_grad_() for each in draw_parameters()]
+    batch, parameters = draw_batch(lengths, VALUES["real-valued"]), draw_parameters()
     keep = mask(lengths, 7) if dropout else None
     term = pairs.attentional_interaction(*parameters, *batch, keep, chunk_elements=chunk_elements).sum()
     once = torch.autograd.grad(term, parameters, retain_graph=True)
     again = torch.autograd.grad(term, parameters)
     for first, second in zip(once, again, strict=True):
         torch.testing.assert_close(second, first, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("chunk_elements", "gathers"), [(2**19, 1), (24 * 7, 1 + 2 * 3)])
+def test_gradients_begin_with_the_chunk_at_hand(chunk_elements, gathers):
+    indices, _, offsets = draw_batch([10], VALUES["one-hot"])  # 45 pairs, rounded up to 64: one chunk, or 24, 24 and 16
+    parameters = draw_parameters()
+    term = pairs.attentional_interaction(*parameters, indices, None, offsets, chunk_elements=chunk_elements)
+    with Gathers() as seen:
+        torch.autograd.grad(term.sum(), parameters)
+    assert seen.number == gathers
 
 
 @pytest.mark.parametrize("training", [True, False])
