@@ -41,7 +41,7 @@ def localize(batch: Batch, n_features: int) -> tuple[Tensor, Batch, Columns]:
     count = batch.indices.device.type == "cpu" and len(batch.indices) >= max(n_features // 2, 2**13)
     features, indices, rows, order, starts = _count(batch, n_features) if count else _sort(batch)
     values = None if batch.values is None else batch.values.index_select(0, order)
-    return features, batch._replace(indices=indices), (rows, values, starts)
+    return features, Batch(indices, batch.values, batch.offsets.to(indices.dtype)), (rows, values, starts)
 
 
 _Local = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]

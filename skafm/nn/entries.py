@@ -178,7 +178,7 @@ class _BiInteraction(torch.autograd.Function):
     def forward(
         ctx: Any, factors: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None
     ) -> Tensor:
-        total = sum_entries(factors, indices, values, offsets)  # (B, k)
+        total = _sum(factors, indices, values, offsets)  # (B, k)
         ctx.save_for_backward(factors, indices, values, offsets, total)
         ctx.columns = columns
         factors, indices = _needed(factors, indices)
@@ -204,7 +204,7 @@ class _Interaction(torch.autograd.Function):
     def forward(
         ctx: Any, factors: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor, columns: Columns | None
     ) -> Tensor:
-        total = sum_entries(factors, indices, values, offsets)  # (B, k)
+        total = _sum(factors, indices, values, offsets)  # (B, k)
         ctx.save_for_backward(factors, indices, values, offsets, total)
         ctx.columns = columns
         factors, indices = _needed(factors, indices)
@@ -227,7 +227,8 @@ def _needed(table: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _sum(table: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor) -> Tensor:
-    """Sum the entries of a table that may be a vector."""
+    """Sum the entries of a table that may be a vector; embedding_bag is not to prepare for a gradient of its own."""
+    table = table.detach()
     if table.ndim > 1:
         return sum_entries(table, indices, values, offsets)
     return sum_entries(table.unsqueeze(1), indices, values, offsets).squeeze(1)
