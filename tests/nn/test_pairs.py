@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from skafm.nn import distinct, functional, pairs
+from skafm.nn import attention, distinct, functional, pairs
 
 LENGTHS = {
     "uniform": [10] * 50,
@@ -190,6 +190,14 @@ def test_gradients_begin_with_the_chunk_at_hand(chunk_elements, gathers):
     with Gathers() as seen:
         torch.autograd.grad(term.sum(), parameters)
     assert seen.number == gathers
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_gradients_of_the_hidden_layer_are_the_logits_where_it_is_positive(dtype):
+    signs = torch.randint(2, (50, 7), dtype=torch.uint8)
+    g = torch.cat([torch.randn(48), torch.tensor([0.0, 1e-40])]).to(dtype)  # (50,)
+    written = attention._where(signs, g, torch.full((50, 7), torch.nan, dtype=dtype))
+    assert torch.equal(written, torch.where(signs.bool(), g.unsqueeze(1), torch.zeros((), dtype=dtype)))
 
 
 @pytest.mark.parametrize("training", [True, False])
