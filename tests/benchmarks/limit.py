@@ -90,13 +90,13 @@ class Least:
             low.copy_(product.mul_(second))
             torch.mm(low, self.low_weight.T, out=low_hidden)
             hidden.copy_(low_hidden).add_(self.bias).relu_()
-            signs = hidden > 0
+            signs = torch.empty_like(hidden, dtype=torch.bool).copy_(hidden)
             hidden.mul_(self.h).sum(1)
             g = (product * self.p).sum(1, keepdim=True)  # stands for the gradients of logits and scores
-            gm = low_hidden.copy_(signs).mul_(g.bfloat16())
-            gm.sum(0)
-            torch.mm(gm.T, low)
-            g_product = (g * self.p).add_(torch.mm(gm, self.low_weight, out=low))
+            low_hidden.view(torch.int16).copy_(signs.view(torch.uint8)).mul_(g.bfloat16().view(torch.int16))
+            low_hidden.sum(0)
+            torch.mm(low_hidden.T, low)
+            g_product = (g * self.p).add_(product.copy_(torch.mm(low_hidden, self.low_weight, out=low)))
             gradient = torch.zeros_like(entries).index_add_(0, left, second.mul_(g_product))
             gradient.index_add_(0, right, g_product.mul_(torch.index_select(entries, 0, left, out=product)))
 
