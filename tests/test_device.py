@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from conftest import cuda, ragged_matrix
+from conftest import cuda, on_each_device, ragged_matrix
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import skafm
@@ -20,10 +20,11 @@ FIELDS = np.arange(FEATURES) % 3
 PENALTIES = {"linear.weight": 0.1, "factors": 0.1}
 
 
-def examples(kind, device="cpu"):
+def examples(kind, device="cpu", dtype=torch.float64):
     X = np.zeros((N, FEATURES))
     X[:, :9] = ragged_matrix(N) if kind == "ragged" else (np.arange(9) + np.arange(N)[:, None]) % 3 == 0
-    target = torch.linspace(-1, 1, N, dtype=torch.float64, device=device)
+    target = torch.linspace(-1, 1, N, dtype=dtype, device=device)
+    X = X.astype(np.float32 if dtype == torch.float32 else np.float64)
     return Examples(Rows.from_scipy(X, torch.device(device)), target, torch.ones_like(target))
 
 
@@ -134,6 +135,23 @@ def test_step_on_cuda_is_that_on_the_cpu(make, kind, pieces, few, monkeypatch):
     torch.testing.assert_close(on_cuda.loss.cpu(), on_cpu.loss, rtol=1e-10, atol=1e-10)
     for name, gradient in on_cpu.gradients.items():
         torch.testing.assert_close(on_cuda.gradients[name].cpu(), gradient, rtol=1e-10, atol=1e-10, msg=name)
+
+
+@kinds
+@on_each_device
+def test_step_in_reduced_precision_is_near_the_full_one(kind, device, monkeypatch):
+    monkeypatch.setattr(pairs, "FEW", 0)
+    steps = []
+    for reduced in (False, True):
+        module = AFM(*SIZES[AFM], reduced_precision=reduced, generator=torch.Generator().manual_seed(0)).to(device)
+        torch.nn.init.normal_(module.attention_projection, generator=torch.Generator(device).manual_seed(0))
+        torch.nn.init.normal_(module.factors, generator=torch.Generator(device).manual_seed(1))
+        data, chosen = examples(kind, device, torch.float32), torch.arange(3, 23, device=device)
+        steps.append(_step(module, data, chosen, Objective(squared_error, {}), None))
+    full, reduced = (step.gradients for step in steps)
+    assert not torch.equal(full["attention_weight"], reduced["attention_weight"])
+    for name, gradient in full.items():
+        assert (reduced[name] - gradient).norm() <= 0.05 * gradient.norm(), name
 
 
 @cuda
