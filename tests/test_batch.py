@@ -72,6 +72,7 @@ def test_localize_renumbers_the_features(n_rows, n_features, way, binary, intege
     assert (values is None) is (local.values is None) is binary
     assert features.tolist() == [0, 1, 3, 4, 6, 7, 8]
     assert torch.equal(features[local.indices], batch.indices.long())
+    assert local.offsets.dtype == local.indices.dtype  # or embedding_bag converts one of them in each call
     assert np.array_equal(dense(Batch(rows, values, starts), n_rows), csr.toarray().T[features])
 
 

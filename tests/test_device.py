@@ -143,15 +143,18 @@ def test_step_in_reduced_precision_is_near_the_full_one(kind, device, monkeypatc
     monkeypatch.setattr(pairs, "FEW", 0)
     steps = []
     for reduced in (False, True):
-        module = AFM(*SIZES[AFM], reduced_precision=reduced, generator=torch.Generator().manual_seed(0)).to(device)
-        torch.nn.init.normal_(module.attention_projection, generator=torch.Generator(device).manual_seed(0))
-        torch.nn.init.normal_(module.factors, generator=torch.Generator(device).manual_seed(1))
+        generator = torch.Generator().manual_seed(0)
+        module = AFM(*SIZES[AFM], reduced_precision=reduced, generator=generator)
+        for parameter in (module.attention_projection, module.factors):
+            torch.nn.init.normal_(parameter, generator=generator)
+        module.to(device)
         data, chosen = examples(kind, device, torch.float32), torch.arange(3, 23, device=device)
         steps.append(_step(module, data, chosen, Objective(squared_error, {}), None))
     full, reduced = (step.gradients for step in steps)
     assert not torch.equal(full["attention_weight"], reduced["attention_weight"])
     for name, gradient in full.items():
-        assert (reduced[name] - gradient).norm() <= 0.05 * gradient.norm(), name
+        scale = full["attention_weight"] if name == "attention_bias" else gradient  # b's parts cancel over a row
+        assert (reduced[name] - gradient).norm() <= 0.02 * scale.norm(), name
 
 
 @cuda

@@ -6,8 +6,8 @@ Milliseconds a step, dropout 0.2 and t = k, medians over rounds in which all tak
 products of the attention network over the distinct pairs of a batch, in bfloat16; ``pairs``, these and all else that
 is done to those pairs' k numbers without dropout, in as few calls as torch allows, the pairs being known and all
 buffers at hand; ``skafm``, a step of ``fit``; ``quarter``, a fourth of DeepCTR-Torch's step where it is installed. One
-line for the rounds in which the cores share a cache, one for the others: ``exchange_us`` is how long it takes to read
-1.5 MB of which another core wrote every byte.
+line for the rounds in which the cores share a cache, one for those in which they do not: ``exchange_us``, how long it
+takes to read 1.5 MB of which another core wrote every byte, is below or above 100 before and after the round.
 """
 
 import argparse
@@ -123,17 +123,13 @@ if __name__ == "__main__":
         fields = as_input(X)
         work["quarter"] = lambda: peer.fit(fields, y, batch_size=batch, epochs=1, verbose=0)
     measured = {True: [], False: []}
-    for _ in range(options.rounds + 1):
+    for _ in range(options.rounds):
         before = exchange()
-        round_ = [milliseconds(each, len(least.found)) for each in work.values()]
-        after = exchange()
-        if (before < 100) == (after < 100):
-            measured[before < 100].append([before, *round_])
+        round_ = {name: milliseconds(each, steps) / (4 if name == "quarter" else 1) for name, each in work.items()}
+        if (before < 100) == (exchange() < 100):
+            measured[before < 100].append({"exchange_us": before, **round_})
     for shared, rounds in measured.items():
         if rounds:
-            microseconds, *medians = np.median(rounds, 0)
-            figures = {name: round(value, 2) for name, value in zip(work, medians, strict=True)}
-            if "quarter" in figures:
-                figures["quarter"] = round(medians[-1] / 4, 2)
+            figures = {name: round(float(np.median([each[name] for each in rounds])), 2) for name in rounds[0]}
             about = {"batch": batch, "cores_share_a_cache": shared, "rounds": len(rounds)}
-            print(json.dumps({**about, "exchange_us": round(microseconds), **figures}), flush=True)
+            print(json.dumps({**about, **figures}), flush=True)

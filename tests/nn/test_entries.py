@@ -94,3 +94,25 @@ def test_work_does_not_grow_with_a_table_that_few_entries_need(name, batch):
     with torch.no_grad(), Largest() as largest:
         fast(table, *csr)
     assert 0 < largest.seen < 1000
+
+
+class Names(TorchDispatchMode):
+    """Records the operations."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.seen.add(function.overloadpacket.__name__)
+        return function(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_bags_prepare_for_no_gradient_of_their_own(name, batch):
+    _, csr = batch
+    _, fast, start = FUNCTIONS[name]
+    with Names() as names:
+        weighted(lambda table: fast(table, *csr), start())
+    assert "_embedding_bag_forward_only" in names.seen
+    assert "_embedding_bag" not in names.seen
