@@ -55,7 +55,7 @@ for axis, number, row in zip(axes, pictures, range(2), strict=True):
     strongest = np.argsort(-np.abs(one.contribution))[:40]
     widths = np.abs(one.contribution[strongest]) / np.abs(explanation.contribution).max()
     for pair, width in zip(strongest, widths, strict=True):
-        (top, left), (bottom, right) = (divmod(pixel[pair], 8) for pixel in (one.left, one.right))
+        (top, left), (bottom, right) = (divmod(pixel[pair], 8) for pixel in (one.feature_i, one.feature_j))
         color = "#0072b2" if one.contribution[pair] > 0 else "#d55e00"
         axis.plot([left, right], [top, bottom], color=color, linewidth=4 * width, solid_capstyle="round")
     probability = model.predict_proba(X[[number]])[0, 1]

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from sklearn.feature_extraction import FeatureHasher
 
 from skafm import AFMRegressor
-from skafm.distributed import sharded
+from skafm.distributed import data_parallel
 
 parser = argparse.ArgumentParser(description="Train an AFM on flights with several processes.")
 parser.add_argument("--rows", type=int, default=20_000)
@@ -36,7 +36,7 @@ X = FeatureHasher(2**14, input_type="string", alternate_sign=False, dtype=np.flo
 y = flights["arr_delay"].clip(-60, 180).to_numpy()
 
 test, mine = slice(0, len(y) // 4), slice(len(y) // 4 + rank, None, n_ranks)  # a shard is every n-th of the other rows
-with sharded():
+with data_parallel():
     model = AFMRegressor(early_stopping=True, random_state=0).fit(X[mine], y[mine])
 if rank == 0:
     print(f"{n_ranks} ranks, {model.n_iter_} epochs, R2 on other flights {model.score(X[test], y[test]):.4f}")

@@ -1,13 +1,13 @@
-"""Factorization machines and their relatives for scikit-learn."""
+"""Factorization machines and their variants for scikit-learn."""
 
-from skafm._afm import AFMClassifier, AFMRegressor
-from skafm._deep_cross import DeepCrossClassifier, DeepCrossRegressor
-from skafm._ffm import FFMClassifier, FFMRegressor
-from skafm._fm import FMClassifier, FMRegressor
-from skafm._hofm import HOFMClassifier, HOFMRegressor
-from skafm._nfm import NFMClassifier, NFMRegressor
+from skafm._estimators.afm import AFMClassifier, AFMRegressor
+from skafm._estimators.deep_cross import DeepCrossClassifier, DeepCrossRegressor
+from skafm._estimators.ffm import FFMClassifier, FFMRegressor
+from skafm._estimators.fm import FMClassifier, FMRegressor
+from skafm._estimators.hofm import HOFMClassifier, HOFMRegressor
+from skafm._estimators.nfm import NFMClassifier, NFMRegressor
+from skafm._estimators.wide_deep import WideDeepClassifier, WideDeepRegressor
 from skafm._version import __version__ as __version__
-from skafm._wide_deep import WideDeepClassifier, WideDeepRegressor
 
 __all__ = [
     "AFMClassifier",
@@ -25,3 +25,6 @@ __all__ = [
     "WideDeepClassifier",
     "WideDeepRegressor",
 ]
+
+for _public in __all__:
+    globals()[_public].__module__ = __name__  # pickles and documentation name the public module

@@ -1,4 +1,4 @@
-"""One model trained by many processes, each on rows of its own, through a process group of ``torch.distributed``."""
+"""Data-parallel training: many processes train one model, each on rows of its own, through ``torch.distributed``."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -8,18 +8,19 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from skafm._exchange import CURRENT, Exchange, Step
+from skafm._training.collectives import ProcessGroup, Step, use_group
 
-__all__ = ["sharded"]
+__all__ = ["data_parallel"]
 
 
 @contextmanager
-def sharded(group: dist.ProcessGroup | None = None) -> Iterator[None]:
-    """Fit models on the rows of all ranks together: the ``X`` and ``y`` of each are its shard.
+def data_parallel(group: dist.ProcessGroup | None = None) -> Iterator[None]:
+    """Fit models on the rows of all ranks together: each rank passes its own part of ``X`` and ``y``.
 
     Every rank makes the same calls, ``fit`` or ``partial_fit`` of an estimator of skafm with the same parameters, and
     ends with the same fitted model: up to rounding that of one process with all rows and the same batches. A batch of
-    ``batch_size`` rows is made of rows of all ranks. Outside of this context nothing is shared.
+    ``batch_size`` rows has rows of all ranks. Outside of this context nothing is shared. As in torch's
+    ``DistributedDataParallel``, each rank has all parameters.
 
     Parameters
     ----------
@@ -33,85 +34,83 @@ def sharded(group: dist.ProcessGroup | None = None) -> Iterator[None]:
         If the ranks' models or columns differ; if ``scoring`` is not ``"loss"``; if the model is a DeepCross.
     RuntimeError
         If there is no process group; if a rank ends, fails or does not answer in time. A model that was being fitted
-        is then as it was before.
+        is then unchanged.
 
     Examples
     --------
-    A script that ``torchrun --nproc-per-node 2 train.py`` starts, ``shard`` being a function of yours:
+    A script that ``torchrun --nproc-per-node 2 train.py`` starts, in which ``load_part`` is your own function:
 
     >>> import torch.distributed as dist
     >>> from skafm import FMRegressor
-    >>> from skafm.distributed import sharded
+    >>> from skafm.distributed import data_parallel
     >>> def main():
     ...     dist.init_process_group("gloo")
-    ...     X, y = shard(dist.get_rank(), dist.get_world_size())
-    ...     with sharded():
+    ...     X, y = load_part(dist.get_rank(), dist.get_world_size())
+    ...     with data_parallel():
     ...         model = FMRegressor().fit(X, y)
-    ...     dist.barrier()  # no rank leaves while another still works
+    ...     dist.barrier()  # no rank exits while another still works
     ...     dist.destroy_process_group()
     ...     return model
     """
     if not (dist.is_available() and dist.is_initialized()):
-        what = "sharded needs a process group: start the script with torchrun"
+        what = "data_parallel needs a process group: start the script with torchrun"
         raise RuntimeError(f"{what} and call torch.distributed.init_process_group('gloo') first.")
-    ranks = _Ranks(group)
-    token = CURRENT.set(ranks)
-    try:
-        yield
-    except Exception as error:
-        ranks.tell(error)
-        raise
-    finally:
-        CURRENT.reset(token)
+    ranks = _TorchProcessGroup(group)
+    with use_group(ranks):
+        try:
+            yield
+        except Exception as error:
+            ranks.propagate_error(error)
+            raise
 
 
-class _Failure:
-    """What a rank gives in place of a value if it fails before the first exchange, as on malformed rows."""
+class _RemoteError:
+    """What a rank sends in place of a value if it fails before the first collective, as on malformed rows."""
 
     def __init__(self, error: Exception) -> None:
         self.text = f"{type(error).__name__}: {error}"
 
 
-class _Ranks(Exchange):
-    """The ranks of a process group."""
+class _TorchProcessGroup(ProcessGroup):
+    """The ranks of a process group of ``torch.distributed``."""
 
     def __init__(self, group: dist.ProcessGroup | None) -> None:
         self.group, self.rank, self.size = group, dist.get_rank(group), dist.get_world_size(group)
-        self.first = 0 if group is None else dist.get_global_rank(group, 0)
-        self.begun = False
+        self.source = 0 if group is None else dist.get_global_rank(group, 0)
+        self.has_communicated = False
 
-    def gather(self, value: Any) -> list[Any]:
-        """Return the value that each rank gives."""
-        self.begun = True
+    def all_gather(self, value: Any) -> list[Any]:
+        """Return the values of all ranks, in the order of the ranks."""
+        self.has_communicated = True
         values: list[Any] = [None] * self.size
         self._call(dist.all_gather_object, values, value)
         for rank, each in enumerate(values):
-            if isinstance(each, _Failure) and rank != self.rank:
+            if isinstance(each, _RemoteError) and rank != self.rank:
                 raise RuntimeError(f"Rank {rank} of {self.size} failed: {each.text}")
         return values
 
-    def tell(self, error: Exception) -> None:
-        """Tell the others of an error, if they still wait for the first exchange."""
-        if not self.begun:
-            with suppress(RuntimeError):  # the error at hand is the one to see
-                self.gather(_Failure(error))
+    def propagate_error(self, error: Exception) -> None:
+        """Send an error to the other ranks if they still wait for the first collective."""
+        if not self.has_communicated:
+            with suppress(RuntimeError):  # the first error is the one to raise
+                self.all_gather(_RemoteError(error))
 
-    def spread(self, parameters: Mapping[str, Tensor]) -> None:
-        """Set the parameters to what they are on rank 0."""
+    def broadcast(self, parameters: Mapping[str, Tensor]) -> None:
+        """Copy the parameters of rank 0 to all ranks, in place."""
         for parameter in parameters.values():
-            self._call(dist.broadcast, parameter.detach(), self.first)
+            self._call(dist.broadcast, parameter.detach(), self.source)
 
     @torch.no_grad()
-    def combine(self, step: Step, share: float, parameters: Mapping[str, Tensor]) -> Step:
-        """Return the step of all the ranks' rows: bytes go with their distinct features, not with the tables."""
+    def all_reduce(self, step: Step, share: float, parameters: Mapping[str, Tensor]) -> Step:
+        """Return the step of a batch's rows on all ranks: traffic grows with its distinct features, not the tables."""
         features = self._union(step.features) if step.tables else step.features
-        at = torch.searchsorted(features, step.features)
-        values, gradients = dict(step.values), {}
+        index = torch.searchsorted(features, step.features)
+        values, gradients = dict(step.parameters), {}
         for name, gradient in step.gradients.items():
             gradients[name] = gradient
             if name in step.tables:
                 values[name] = parameters[name].index_select(0, features)
-                gradients[name] = torch.zeros_like(values[name]).index_copy_(0, at, gradient)
+                gradients[name] = torch.zeros_like(values[name]).index_copy_(0, index, gradient)
         parts = [step.loss, *gradients.values()]
         flat = torch.cat([part.flatten() for part in parts]).mul_(share)
         self._call(dist.all_reduce, flat)
@@ -125,19 +124,19 @@ class _Ranks(Exchange):
         self._call(dist.all_gather, counts, features.new_tensor([len(features)]))
         longest = int(torch.cat(counts).max())
         padded = [features.new_empty(longest) for _ in range(self.size)]
-        mine = torch.nn.functional.pad(features, (0, longest - len(features)))
-        self._call(dist.all_gather, padded, mine)
+        own = torch.nn.functional.pad(features, (0, longest - len(features)))
+        self._call(dist.all_gather, padded, own)
         found = [part[: int(count)] for part, count in zip(padded, counts, strict=True)]
         union: Tensor = torch.unique(torch.cat(found))
         return union
 
     def _call(self, collective: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-        """Call a collective; say what is the matter if it fails."""
-        self.begun = True
+        """Call a collective; explain a failure."""
+        self.has_communicated = True
         try:
             collective(*arguments, group=self.group, **options)
         except RuntimeError as error:
             raise RuntimeError(
                 f"Rank {self.rank} of {self.size} lost the others: one of them ended, failed or did not answer within "
-                "the timeout of the process group. See the first error among the ranks, and start all of them again."
+                "the timeout of the process group. See the first error among the ranks, and restart all ranks."
             ) from error

@@ -7,8 +7,8 @@ Letters in shapes: B rows, N entries, P pairs, k factors, t attention size, C ou
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skafm._afm import AFMClassifier, AFMRegressor
-from skafm._fm import FMClassifier, FMRegressor
+from skafm._estimators.afm import AFMClassifier, AFMRegressor
+from skafm._estimators.fm import FMClassifier, FMRegressor
 from skafm._version import __version__
 
 __all__ = ["to_onnx"]
@@ -73,7 +73,7 @@ def to_onnx(model):
     if hasattr(model, "classes_"):
         _classify(graph, model.classes_, raw, single=single)
     else:
-        _regress(graph, vars(model)["_range"] if model.clip else None, raw, single=single)
+        _regress(graph, model._prediction_bounds(), raw, single=single)
     return graph.build(type(model).__name__)
 
 

@@ -30,7 +30,7 @@ from skafm import (
     NFMRegressor,
     WideDeepRegressor,
 )
-from skafm.distributed import _Ranks, sharded
+from skafm.distributed import _TorchProcessGroup, data_parallel
 
 N, BATCH, LIMIT = 97, 16, 5
 COMMON = {"shuffle": False, "batch_size": BATCH, "max_iter": 4, "tol": 0, "random_state": 0, "n_factors": 3}
@@ -104,10 +104,10 @@ class Counted:
 
 
 def error_of(model, X, y, group=None):
-    """Return type and text of the error of a sharded fit, and whether the model is as it was."""
+    """Return type and text of the error of a data_parallel fit, and whether the model is as it was."""
     kept = vars(model).copy()
     try:
-        with sharded(group):
+        with data_parallel(group):
             model.fit(X, y)
     except Exception as error:
         return type(error).__name__, str(error), vars(model) == kept
@@ -129,9 +129,9 @@ def equal(rank, n_ranks):
     mine = slice(bounds[rank], bounds[rank + 1])
     found = {}
     for name, (model, target) in cases().items():
-        with sharded():
+        with data_parallel():
             found[name] = model.fit(X[mine], target[mine], weight[mine])
-    with sharded():
+    with data_parallel():
         found["float32"] = FMRegressor(solver="sgd", **COMMON).fit(X[mine].astype(np.float32), y[mine])
         found["partial_fit"] = FMRegressor(**COMMON).partial_fit(X[mine], y[mine]).partial_fit(X[mine], y[mine])
         found["stopped"] = stopped().fit(X[mine], y[mine], X_val=X[mine], y_val=y[mine] + rank)
@@ -142,7 +142,7 @@ def equal(rank, n_ranks):
         found["no masks"] = FMRegressor(**COMMON | {"batch_size": BATCH * n_ranks}).fit(*twin)
     found["outside"] = FMRegressor(**COMMON).fit(X[:40] + rank, y[:40])
     for size in (1000, 100_000):
-        with Counted() as counted, sharded():
+        with Counted() as counted, data_parallel():
             FMRegressor(**COMMON).fit(wide(size)[[rank, rank + 5]], y[[rank, rank + 5]])
         found[f"bytes of {size}"] = counted.bytes
     nan = np.where(rank == 1, np.nan, X[:20])
@@ -159,7 +159,7 @@ def equal(rank, n_ranks):
 def fail(rank, folder):
     """Fit with a rank that does not answer, then with one that dies; return the other's errors and seconds."""
     X, y, _ = data()
-    combine, over, found = _Ranks.combine, folder / "over", {}
+    combine, over, found = _TorchProcessGroup.all_reduce, folder / "over", {}
 
     def mute():
         while not over.exists():
@@ -176,7 +176,7 @@ def fail(rank, folder):
                 act()
             return combine(self, *step)
 
-        _Ranks.combine, start = acting, time.monotonic()
+        _TorchProcessGroup.all_reduce, start = acting, time.monotonic()
         error = error_of(FMRegressor(**COMMON), X, y, group)
         found[act.__name__] = *error, time.monotonic() - start
         over.touch()

@@ -22,7 +22,7 @@ def one_hot():
     return X, y
 
 
-def test_projection_starts_at_the_number_of_pairs(one_hot):
+def test_initial_projections_at_the_number_of_pairs(one_hot):
     model = AFMRegressor(**NO_STEP).fit(*one_hot)
     np.testing.assert_allclose(model.projection_ / one_hot[1].std(), 3, rtol=1e-6)
 
@@ -104,7 +104,7 @@ def test_classifier_starts_from_a_fitted_fm(n_classes, one_hot):
 def test_fm_of_other_targets_is_refused(one_hot):
     X, y = one_hot
     fm = FMRegressor(n_factors=3, random_state=0, max_iter=2).fit(X, np.c_[y, y])
-    with pytest.raises(ValueError, match="fit it on the same targets"):
+    with pytest.raises(ValueError, match="fitted on the same targets"):
         AFMRegressor(init=fm, **NO_STEP).fit(X, y)
 
 

@@ -46,7 +46,7 @@ def test_float32_predictions_equal_the_equation(Estimator, ragged):
 
 
 def test_reduced_precision_trains_alike_and_predicts_in_full(ragged, monkeypatch):
-    monkeypatch.setattr("skafm.nn.pairs.FEW", 0)  # so few pairs would be worked in full
+    monkeypatch.setattr("skafm.nn._pairs.dispatch.MAX_PLAIN_ELEMENTS", 0)  # so few pairs would be worked in full
     X, y = ragged
     full, reduced = (
         fit(AFMRegressor, X, y, max_iter=30, learning_rate=0.2, reduced_precision=choice) for choice in (False, True)
@@ -322,7 +322,7 @@ def test_device_of_another_type_is_named(Estimator, ragged):
 
 @both
 def test_unknown_device_is_named(Estimator, ragged):
-    with pytest.raises(ValueError, match="device='abacus' is not one: use 'cpu'"):
+    with pytest.raises(ValueError, match="Unknown device 'abacus': use 'cpu'"):
         Estimator(device="abacus").fit(*ragged)
 
 

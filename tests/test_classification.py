@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import OneHotEncoder
 
 from skafm import AFMClassifier, FMClassifier
-from skafm._losses import log_loss as pointwise
+from skafm._training.losses import log_loss as pointwise
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 both = pytest.mark.parametrize("Estimator", [FMClassifier, AFMClassifier])

@@ -9,11 +9,12 @@ from conftest import cuda, on_each_device, ragged_matrix
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import skafm
-from skafm._batch import Rows
-from skafm._losses import squared_error
-from skafm._optim import SOLVERS
-from skafm._train import Examples, Objective, Plan, _step, predict, train
-from skafm.nn import AFM, FFM, FM, HOFM, NFM, DeepCross, WideDeep, pairs
+from skafm._training.batching import CSRRows, Dataset
+from skafm._training.loop import BatchConfig, Objective, compute_step, predict, train
+from skafm._training.losses import squared_error
+from skafm._training.optimizers import SOLVERS
+from skafm.nn import AFM, FFM, FM, HOFM, NFM, DeepCross, WideDeep
+from skafm.nn._pairs import dispatch
 
 N, FEATURES = 30, 1000
 FIELDS = np.arange(FEATURES) % 3
@@ -25,7 +26,7 @@ def examples(kind, device="cpu", dtype=torch.float64):
     X[:, :9] = ragged_matrix(N) if kind == "ragged" else (np.arange(9) + np.arange(N)[:, None]) % 3 == 0
     target = torch.linspace(-1, 1, N, dtype=dtype, device=device)
     X = X.astype(np.float32 if dtype == torch.float32 else np.float64)
-    return Examples(Rows.from_scipy(X, torch.device(device)), target, torch.ones_like(target))
+    return Dataset(CSRRows.from_scipy(X, torch.device(device)), target, torch.ones_like(target))
 
 
 SIZES = {FM: (FEATURES, 3), AFM: (FEATURES, 3, 4), HOFM: (FEATURES, 3), NFM: (FEATURES, 3, (5,), 4)}
@@ -47,12 +48,12 @@ kinds = pytest.mark.parametrize("kind", ["one-hot", "ragged"])
 @kinds
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("memory", [2**30, 1])
-@pytest.mark.parametrize("few", [0, pairs.FEW], ids=["many pairs", "few pairs"])
+@pytest.mark.parametrize("few", [0, dispatch.MAX_PLAIN_ELEMENTS], ids=["many pairs", "few pairs"])
 def test_every_tensor_is_created_on_the_device_of_the_data(make, kind, solver, memory, few, monkeypatch):
-    monkeypatch.setattr(pairs, "FEW", few)
+    monkeypatch.setattr(dispatch, "MAX_PLAIN_ELEMENTS", few)
     data = examples(kind)
     module, optimizer, objective = trainee(make, solver)
-    plan = Plan(batch_size=8, shuffle=True, memory=memory)
+    plan = BatchConfig(batch_size=8, shuffle=True, memory=memory)
     with torch.device("meta"):  # where a tensor goes that is given no device; it has no data to compute with
         epochs = train(module, data, objective, optimizer, plan, torch.Generator("cpu").manual_seed(0))
         losses = [next(epochs), next(epochs)]
@@ -102,7 +103,7 @@ class Waits(TorchDispatchMode):
     ],
 )
 def test_host_waits_for_sizes_alone(make, kind, expected, monkeypatch):
-    monkeypatch.setattr(pairs, "FEW", 0)
+    monkeypatch.setattr(dispatch, "MAX_PLAIN_ELEMENTS", 0)
     data = examples(kind)
     module, optimizer, objective = trainee(make, "adagrad")
     chosen = torch.arange(3, 11)
@@ -111,8 +112,8 @@ def test_host_waits_for_sizes_alone(make, kind, expected, monkeypatch):
         sizes = ["_local_scalar_dense", "_unique2", "_unique2", "repeat_interleave"]
         expected = [*expected[:3], *sizes, *expected[3:]]
     with Waits() as waits:
-        step = _step(module, data, chosen, objective, memory=None)
-        optimizer.step(step.values, step.gradients, dict.fromkeys(step.tables, step.features))
+        step = compute_step(module, data, chosen, objective, memory=None)
+        optimizer.step(step.parameters, step.gradients, dict.fromkeys(step.tables, step.features))
     assert waits.seen == expected
 
 
@@ -120,15 +121,17 @@ def test_host_waits_for_sizes_alone(make, kind, expected, monkeypatch):
 @every
 @kinds
 @pytest.mark.parametrize("pieces", [1, 2])
-@pytest.mark.parametrize("few", [0, pairs.FEW], ids=["many pairs", "few pairs"])
+@pytest.mark.parametrize("few", [0, dispatch.MAX_PLAIN_ELEMENTS], ids=["many pairs", "few pairs"])
 def test_step_on_cuda_is_that_on_the_cpu(make, kind, pieces, few, monkeypatch):
-    monkeypatch.setattr(pairs, "FEW", few)
+    monkeypatch.setattr(dispatch, "MAX_PLAIN_ELEMENTS", few)
     steps = []
     for device in ("cpu", "cuda"):
         module = make(*SIZES[make], generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(device)
         data, chosen = examples(kind, device), torch.arange(3, 23, device=device)
-        memory = None if pieces == 1 else int(module.memory(data.rows.take(chosen).offsets.diff()).sum()) // pieces
-        steps.append(_step(module, data, chosen, Objective(squared_error, {"factors": 0.1}), memory))
+        memory = (
+            None if pieces == 1 else int(module._bytes_per_row(data.rows.take(chosen).offsets.diff()).sum()) // pieces
+        )
+        steps.append(compute_step(module, data, chosen, Objective(squared_error, {"factors": 0.1}), memory))
     on_cpu, on_cuda = steps
     assert on_cuda.loss.device.type == "cuda"
     assert torch.equal(on_cuda.features.cpu(), on_cpu.features)
@@ -140,7 +143,7 @@ def test_step_on_cuda_is_that_on_the_cpu(make, kind, pieces, few, monkeypatch):
 @kinds
 @on_each_device
 def test_step_in_reduced_precision_is_near_the_full_one(kind, device, monkeypatch):
-    monkeypatch.setattr(pairs, "FEW", 0)
+    monkeypatch.setattr(dispatch, "MAX_PLAIN_ELEMENTS", 0)
     steps = []
     for reduced in (False, True):
         generator = torch.Generator().manual_seed(0)
@@ -149,7 +152,7 @@ def test_step_in_reduced_precision_is_near_the_full_one(kind, device, monkeypatc
             torch.nn.init.normal_(parameter, generator=generator)
         module.to(device)
         data, chosen = examples(kind, device, torch.float32), torch.arange(3, 23, device=device)
-        steps.append(_step(module, data, chosen, Objective(squared_error, {}), None))
+        steps.append(compute_step(module, data, chosen, Objective(squared_error, {}), None))
     full, reduced = (step.gradients for step in steps)
     assert not torch.equal(full["attention_weight"], reduced["attention_weight"])
     for name, gradient in full.items():
@@ -160,9 +163,9 @@ def test_step_in_reduced_precision_is_near_the_full_one(kind, device, monkeypatc
 @cuda
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", skafm.__all__)
-@pytest.mark.parametrize("few", [0, pairs.FEW], ids=["many pairs", "few pairs"])
+@pytest.mark.parametrize("few", [0, dispatch.MAX_PLAIN_ELEMENTS], ids=["many pairs", "few pairs"])
 def test_estimators_fit_on_cuda_and_predict_the_same_on_the_cpu(name, few, ragged, monkeypatch):
-    monkeypatch.setattr(pairs, "FEW", few)
+    monkeypatch.setattr(dispatch, "MAX_PLAIN_ELEMENTS", few)
     X, y = ragged
     if name.endswith("Classifier"):
         y = (y > 0.5).astype(int)

@@ -14,7 +14,7 @@ import torch
 from distributed_ranks import BATCH, COMMON, LIMIT, N, cases, counts, data, stopped
 
 from skafm import FMRegressor
-from skafm.distributed import sharded
+from skafm.distributed import data_parallel
 
 SCRIPT = Path(__file__).with_name("distributed_ranks.py")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
@@ -145,7 +145,7 @@ def test_bytes_of_a_step_do_not_grow_with_the_table(ranks):
     [
         ("rate", "learning_rate is 0.1 on rank 0 and 1.1 on rank 1"),
         ("columns", "n_features is 9 on rank 0 and 8 on rank 1"),
-        ("scoring", "scoring='r2' would score the rows of one rank alone: use 'loss'"),
+        ("scoring", "Only scoring='loss' is supported in distributed training, got 'r2'"),
         ("norm", "fit it in one process"),
     ],
 )
@@ -180,5 +180,5 @@ def test_rank_waits_as_long_as_the_group_allows(failures):
 
 def test_context_without_a_process_group_says_what_to_do():
     assert not torch.distributed.is_initialized()
-    with pytest.raises(RuntimeError, match="start the script with torchrun"), sharded():
+    with pytest.raises(RuntimeError, match="start the script with torchrun"), data_parallel():
         pass

@@ -116,7 +116,7 @@ def test_hofm_shares_larger_sets_among_their_pairs(ragged):
             for pair in pairs:
                 expected[pair] += added / len(pairs)
     explanation = model.explain(row[None])
-    assert list(zip(explanation.left, explanation.right, strict=True)) == list(expected)
+    assert list(zip(explanation.feature_i, explanation.feature_j, strict=True)) == list(expected)
     np.testing.assert_allclose(explanation.interaction, list(expected.values()), rtol=1e-9, atol=1e-12)
 
 
@@ -158,7 +158,7 @@ def test_names_are_those_of_the_frame_or_the_encoder():
     numbers = pd.DataFrame(np.eye(3), columns=["a", "b", "c"])
     model = make("FM").fit(numbers, [1.0, 2.0, 3.0])
     assert model.explain(numbers).to_frame()["feature_i"].dropna().tolist() == ["a", "b", "c"]
-    with pytest.raises(ValueError, match=r"feature_names must be 3 names, but has shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"feature_names must have shape \(3,\), but has shape \(2,\)"):
         model.explain(numbers, feature_names=["a", "b"])
 
 
@@ -174,7 +174,7 @@ def test_rows_of_an_explanation(ragged):
     np.testing.assert_allclose(explanation[-1].sum(), model.predict(X[-1:]))
     with pytest.raises(IndexError):
         explanation[60]
-    with pytest.raises(ValueError, match="step of 2"):
+    with pytest.raises(ValueError, match="step of 1, got 2"):
         explanation[::2]
 
 

@@ -12,7 +12,7 @@ import torch
 from conftest import ragged_matrix
 
 from skafm import AFMRegressor, FMRegressor
-from skafm.nn import attention, pairs
+from skafm.nn._pairs import dispatch, network
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 both = pytest.mark.parametrize("Estimator", [FMRegressor, AFMRegressor])
@@ -39,12 +39,12 @@ def unharmed():
 # --- Ctrl-C, by a true signal -----------------------------------------------------------------------------------------
 
 MOMENTS = [  # method, moment, the call in it that is interrupted, early stopping, what is left
-    ("fit", "load", 1, False, "as it was"),
+    ("fit", "to_dataset", 1, False, "as it was"),
     ("fit", "step", 3, False, "as it was"),  # in the first epoch
     ("fit", "pretraining", 15, False, "as it was"),
     ("fit", "step", 15, False, "model of 2"),
     ("fit", "evaluate", 3, True, "model of 3"),
-    ("fit", "parameters", 1, False, "as it was"),  # trained, and not yet stored
+    ("fit", "rescaled_parameters", 1, False, "as it was"),  # trained, and not yet stored
     ("partial_fit", "step", 3, False, "as it was"),
 ]
 
@@ -52,11 +52,12 @@ INTERRUPTED = """
 import os, signal, warnings
 from unittest import mock
 import numpy as np
-from skafm import AFMRegressor, _engine, _optim
+from skafm import AFMRegressor
+from skafm._training import conversion, optimizers, trainer
 
 X = np.random.default_rng(0).normal(size=(60, 5)) * (np.arange(300).reshape(60, 5) % 3 > 0)
 y = X[:, 0] * X[:, 1]
-OWNERS = {"load": _engine, "evaluate": _engine.Training, "parameters": _engine.Training}
+OWNERS = {"to_dataset": conversion, "evaluate": trainer.Trainer, "rescaled_parameters": trainer.Trainer}
 
 def signalled(function, n):
     calls = []
@@ -72,7 +73,7 @@ def left(method, moment, n, early):
     model = AFMRegressor(2, max_iter=2, random_state=0).fit(X, y)
     model.set_params(batch_size=10, max_iter=8, tol=0.0, early_stopping=early, init=init)
     before, expected = dict(vars(model)), model.predict(X)
-    owner = OWNERS.get(name, _optim.Optimizer)
+    owner = OWNERS.get(name, optimizers.Optimizer)
     patch = mock.patch.object(owner, name, signalled(getattr(owner, name), n))
     with warnings.catch_warnings(record=True) as caught, patch:
         warnings.simplefilter("always")
@@ -84,7 +85,7 @@ def left(method, moment, n, early):
         same = vars(model).keys() == before.keys() and all(vars(model)[key] is value for key, value in before.items())
         return "as it was" if same and np.array_equal(model.predict(X), expected) else "harmed"
     told = [str(each.message) for each in caught if "interrupted" in str(each.message)]
-    assert len(told) == 1 and f"model of {model.n_iter_} epochs" in told[0], told
+    assert len(told) == 1 and f"after {model.n_iter_} completed epochs" in told[0], told
     assert len(model.loss_curve_) == model.n_iter_ and np.isfinite(model.predict(X)).all()
     return f"model of {model.n_iter_}"
 
@@ -159,7 +160,7 @@ def test_callback_that_raises_leaves_the_estimator_as_it_was(Estimator, unharmed
 def test_no_memory_for_a_chunk_leaves_the_estimator_as_it_was(method, error, unharmed, monkeypatch):
     fitted, check = unharmed
     model, *before = fitted(AFMRegressor)
-    load, calls = attention.Chunks.load, []
+    load, calls = network.Chunks.load, []
 
     def exhausted(self, chunk):
         calls.append(None)
@@ -167,8 +168,8 @@ def test_no_memory_for_a_chunk_leaves_the_estimator_as_it_was(method, error, unh
             raise error("no memory")
         return load(self, chunk)
 
-    monkeypatch.setattr(attention.Chunks, "load", exhausted)
-    monkeypatch.setattr(pairs, "FEW", 0)  # these are, and would be worked without chunks
+    monkeypatch.setattr(network.Chunks, "load", exhausted)
+    monkeypatch.setattr(dispatch, "MAX_PLAIN_ELEMENTS", 0)  # these are, and would be worked without chunks
     with pytest.raises(error, match="no memory"):
         getattr(model, method)(X, Y)
     monkeypatch.undo()
@@ -183,7 +184,7 @@ def test_no_memory_while_predicting_leaves_the_estimator_as_it_was(Estimator, un
     def exhausted(*_):
         raise MemoryError("no memory")
 
-    monkeypatch.setattr("skafm._engine.predict", exhausted)
+    monkeypatch.setattr("skafm._training.conversion.predict", exhausted)
     with pytest.raises(MemoryError, match="no memory"):
         model.predict(X)
     monkeypatch.undo()

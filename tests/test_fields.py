@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skafm import FFMRegressor, WideDeepClassifier, WideDeepRegressor
-from skafm._fields import infer_fields
+from skafm._estimators.fields import infer_fields
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 QUICK = {"n_factors": 2, "random_state": 0, "max_iter": 3}
@@ -108,7 +108,7 @@ def test_given_fields_of_another_number_are_refused():
 
 def test_too_many_found_fields_are_refused():
     X = np.ones((2, 1001))
-    with pytest.raises(ValueError, match=r"found 1001 fields in X.*give fields"):
+    with pytest.raises(ValueError, match=r"found 1001 fields in X.*pass fields"):
         WideDeepRegressor().fit(X, [0.0, 1.0])
 
 

@@ -11,7 +11,8 @@ from conftest import ragged_matrix
 from scipy import sparse
 
 from skafm import AFMClassifier, AFMRegressor, FMClassifier, FMRegressor
-from skafm.nn import functional, pairs
+from skafm.nn import functional
+from skafm.nn._pairs import dispatch
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 both = pytest.mark.parametrize("Estimator", [FMRegressor, AFMRegressor])
@@ -58,12 +59,12 @@ def test_state_of_many_epochs_still_moves_and_stays_finite(Estimator, solver, dt
     rows = X.astype(dtype)
     model = Estimator(2, solver=solver, random_state=0).partial_fit(rows, Y)
     before = model.coef_
-    model._paused["n_steps"] = 10**5
+    model._training_state["n_steps"] = 10**5
     if solver == "adagrad":  # 1e5 epochs of unit gradients
-        for (state,) in model._paused["states"].values():
+        for (state,) in model._training_state["states"].values():
             state[...] = 1e5
     model.partial_fit(rows, Y)
-    assert all(np.isfinite(state).all() for states in model._paused["states"].values() for state in states)
+    assert all(np.isfinite(state).all() for states in model._training_state["states"].values() for state in states)
     assert 0 < np.abs(model.coef_ - before).max() < 0.2
     assert np.isfinite(model.predict(rows)).all()
 
@@ -114,19 +115,19 @@ def test_attention_of_overflowing_logits_equals_the_equation(dtype, size, max_pa
     plain = functional.attentional_interaction(V, W, b, h, p, *batch(dtype))
     tolerance = {"rtol": 1e-4, "atol": 1e-5} if dtype == np.float32 else {"rtol": 1e-6, "atol": 1e-9}
     np.testing.assert_allclose(plain, expected, **tolerance)
-    fast = pairs.attentional_interaction(V, W, b, h, p, *batch(dtype), chunk_elements=2**19)
+    fast = dispatch.attentional_interaction(V, W, b, h, p, *batch(dtype), chunk_elements=2**19)
     np.testing.assert_allclose(fast, expected, **tolerance)
     (indices, values, offsets), row = batch(dtype), 34  # of six entries
     at = slice(offsets[row], offsets[row + 1])
     alone = indices[at], values[at], torch.tensor([0, 6])
-    part = pairs.attentional_interaction(V, W, b, h, p, *alone, max_pairs=max_pairs)
+    part = dispatch.attentional_interaction(V, W, b, h, p, *alone, max_pairs=max_pairs)
     np.testing.assert_allclose(part, expected[row : row + 1], **tolerance)
 
 
 @precisions
 def test_gradients_of_overflowing_logits_are_finite(dtype):
     parameters = [parameter.requires_grad_() for parameter in network(dtype, 1e4)]
-    pairs.attentional_interaction(*parameters, *batch(dtype), chunk_elements=2**19).sum().backward()
+    dispatch.attentional_interaction(*parameters, *batch(dtype), chunk_elements=2**19).sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in parameters)
 
 

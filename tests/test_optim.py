@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from skafm._optim import SOLVERS
+from skafm._training.optimizers import SOLVERS
 
 
 def dense_step(solver, table, gradient, states, n_steps, lr):

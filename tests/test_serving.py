@@ -69,7 +69,7 @@ def test_predict_follows_attributes_that_are_changed(Estimator, n_rows):
 @pytest.mark.parametrize("Estimator", EVERY)
 def test_predict_follows_each_attribute_of_each_model(Estimator):
     model, rng = fit(Estimator), np.random.default_rng(0)
-    for name in set(Estimator._attributes.values()) & vars(model).keys() - {"fields_"}:
+    for name in set(Estimator._parameter_attributes.values()) & vars(model).keys() - {"fields_"}:
         model.predict(X)
         learnt = getattr(model, name)
         layers = isinstance(learnt, list)
@@ -93,8 +93,8 @@ def test_predict_follows_a_second_fit():
 
 @both
 def test_module_is_built_once(Estimator, monkeypatch):
-    model, built, rebuild = fit(Estimator), [], Estimator._rebuild
-    monkeypatch.setattr(Estimator, "_rebuild", lambda *a, **k: (built.append(1), rebuild(*a, **k))[1])
+    model, built, rebuild = fit(Estimator), [], Estimator._rebuild_module
+    monkeypatch.setattr(Estimator, "_rebuild_module", lambda *a, **k: (built.append(1), rebuild(*a, **k))[1])
     for row in range(5):
         model.predict(X[row : row + 1])
     assert built == [1]

@@ -6,10 +6,10 @@ import pytest
 import torch
 from conftest import ragged_matrix
 
-from skafm._batch import Rows
-from skafm._losses import squared_error
-from skafm._optim import SOLVERS
-from skafm._train import Examples, Objective, Plan, predict, train
+from skafm._training.batching import CSRRows, Dataset
+from skafm._training.loop import BatchConfig, Objective, predict, train
+from skafm._training.losses import squared_error
+from skafm._training.optimizers import SOLVERS
 from skafm.nn import AFM, FM
 
 N, FEATURES = 30, 9
@@ -18,8 +18,8 @@ N, FEATURES = 30, 9
 def examples():
     rng = np.random.default_rng(3)
     weight = rng.uniform(0.5, 1.5, N)
-    rows = Rows.from_scipy(ragged_matrix(N), torch.device("cpu"))
-    return Examples(rows, torch.tensor(rng.normal(size=N)), torch.tensor(weight / weight.mean()))
+    rows = CSRRows.from_scipy(ragged_matrix(N), torch.device("cpu"))
+    return Dataset(rows, torch.tensor(rng.normal(size=N)), torch.tensor(weight / weight.mean()))
 
 
 def model(make=FM, **parameters):
@@ -34,7 +34,7 @@ def model(make=FM, **parameters):
 def run(module, data, penalties=None, *, solver="sgd", lr=0.01, max_iter=1, batch_size=N, shuffle=False, memory=2**30):
     parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
     optimizer = SOLVERS[solver](parameters, lr)
-    plan, generator = Plan(batch_size, shuffle, memory), torch.Generator().manual_seed(0)
+    plan, generator = BatchConfig(batch_size, shuffle, memory), torch.Generator().manual_seed(0)
     objective = Objective(squared_error, penalties or {})
     return list(islice(train(module, data, objective, optimizer, plan, generator), max_iter))
 
@@ -47,11 +47,11 @@ def objective_by_loops(module, data, penalties):
     for row in range(N):
         term = (raw[row] - data.target[row]) ** 2
         for feature in data.rows.indices[data.rows.indptr[row] : data.rows.indptr[row + 1]]:
-            for name in module.per_feature:
+            for name in module._per_feature:
                 term = term + penalties.get(name, 0.0) * (parameters[name][feature] ** 2).sum()
         total = total + data.weight[row] * term / N
     for name, parameter in parameters.items():
-        if name not in module.per_feature:
+        if name not in module._per_feature:
             total = total + penalties.get(name, 0.0) * (parameter**2).sum()
     return total
 
@@ -84,13 +84,13 @@ def test_rows_of_features_outside_the_batch_are_untouched(solver, make):
     module, data = model(make), examples()
     before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
     chosen = slice(0, 3)  # rows of 0, 1 and 2 entries
-    few = Examples(
-        Rows.from_scipy(ragged_matrix(N)[chosen], torch.device("cpu")), data.target[chosen], data.weight[chosen]
+    few = Dataset(
+        CSRRows.from_scipy(ragged_matrix(N)[chosen], torch.device("cpu")), data.target[chosen], data.weight[chosen]
     )
     seen = set(few.rows.indices.tolist())
     unseen = [feature for feature in range(FEATURES) if feature not in seen]
     run(module, few, PENALTIES, solver=solver, batch_size=3)
-    for name in module.per_feature:
+    for name in module._per_feature:
         now = dict(module.named_parameters())[name].detach()
         assert torch.equal(now[unseen], before[name][unseen])
         assert not torch.equal(now, before[name])
@@ -98,16 +98,16 @@ def test_rows_of_features_outside_the_batch_are_untouched(solver, make):
 
 def test_batches_differ_by_one_row_at_most(monkeypatch):
     sizes = []
-    take = Rows.take
-    monkeypatch.setattr(Rows, "take", lambda self, rows: sizes.append(len(rows)) or take(self, rows))
+    take = CSRRows.take
+    monkeypatch.setattr(CSRRows, "take", lambda self, rows: sizes.append(len(rows)) or take(self, rows))
     run(model(), examples(), batch_size=29)
     assert sizes == [15, 15]
 
 
 def test_shuffle_draws_a_new_order_each_epoch(monkeypatch):
     orders = []
-    take = Rows.take
-    monkeypatch.setattr(Rows, "take", lambda self, rows: orders.append(rows.tolist()) or take(self, rows))
+    take = CSRRows.take
+    monkeypatch.setattr(CSRRows, "take", lambda self, rows: orders.append(rows.tolist()) or take(self, rows))
     run(model(), examples(), shuffle=True, max_iter=2)
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(N))
     assert orders[0] != orders[1]

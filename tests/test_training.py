@@ -24,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
 from skafm import AFMClassifier, AFMRegressor, FMClassifier, FMRegressor
-from skafm._run import stalled
+from skafm._estimators.early_stopping import no_improvement
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 ESTIMATORS = [FMRegressor, AFMRegressor, FMClassifier, AFMClassifier]
@@ -48,7 +48,7 @@ def data():
     [([1.0, 0.5], False), ([1.0, 0.95, 0.93], True), ([1.0, 0.95, 0.85], False), ([0.5, 1.0, 1.0], True)],
 )
 def test_stalled_compares_the_best_of_the_last_with_the_best_before(losses, expected):
-    assert stalled(losses, tol=0.1, n=2) is expected
+    assert no_improvement(losses, tol=0.1, n=2) is expected
 
 
 @every
@@ -61,7 +61,7 @@ def test_loss_far_above_that_of_a_constant_is_a_warning(Estimator, several, data
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.fit(X, y)
-    with pytest.warns(ConvergenceWarning, match=r"far above that of predicting the same for all rows.*MaxAbsScaler"):
+    with pytest.warns(ConvergenceWarning, match=r"far worse than a constant predictor.*MaxAbsScaler"):
         model.fit(1e4 * X, y)
 
 
@@ -170,10 +170,10 @@ def test_held_out_rows_are_stratified(Estimator, data):
 @pytest.mark.parametrize(
     ("stop", "given", "message"),
     [
-        (True, {"X_val": np.eye(3, 15)}, "X_val and y_val belong together"),
-        (True, {"y_val": np.arange(3) % 2}, "X_val and y_val belong together"),
+        (True, {"X_val": np.eye(3, 15)}, "X_val and y_val must be given together"),
+        (True, {"y_val": np.arange(3) % 2}, "X_val and y_val must be given together"),
         (False, {"X_val": np.eye(3, 15), "y_val": np.arange(3) % 2}, "set early_stopping=True"),
-        (True, {"sample_weight_val": np.ones(3)}, "give X_val and y_val too"),
+        (True, {"sample_weight_val": np.ones(3)}, "pass them too"),
         (True, {"X_val": np.eye(3, 14), "y_val": np.arange(3) % 2}, "14 features"),
     ],
 )
@@ -204,7 +204,7 @@ def test_validation_rows_go_through_the_pipeline(Estimator, data):
 
 @every
 def test_score_that_is_not_finite_is_named(Estimator, data):
-    with pytest.raises(ValueError, match="gave nan on the rows held back"):
+    with pytest.raises(ValueError, match="returned nan on the validation"):
         Estimator(early_stopping=True, scoring=lambda *_: np.nan).fit(*data(Estimator))
 
 
@@ -246,7 +246,7 @@ def test_calls_of_partial_fit_equal_one_fit_over_the_same_batches(Estimator, sol
         if start == 200:
             parts = pickle.loads(pickle.dumps(parts))  # a pause
         parts.partial_fit(X[start : start + 50], y[start : start + 50], **classes)
-    names = [name for name in parts._attributes.values() if hasattr(parts, name)]
+    names = [name for name in parts._parameter_attributes.values() if hasattr(parts, name)]
     for name in names:
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-9, atol=1e-12)
     assert parts.n_iter_ == len(parts.loss_curve_) == 8
@@ -260,7 +260,7 @@ def test_partial_fit_goes_on_with_another_solver(Estimator, data):
     model = Estimator(random_state=0).partial_fit(X, y, **classes)
     before = model.factors_
     model.set_params(solver="adam").partial_fit(X, y)
-    assert model._paused["solver"] == "Adam"
+    assert model._training_state["solver"] == "Adam"
     assert np.abs(model.factors_ - before).max() > 0
 
 
@@ -279,7 +279,7 @@ def test_partial_fit_wants_all_classes_at_first(Estimator, data):
         Estimator().partial_fit(X, y)
     model = Estimator().partial_fit(X[y == 0], y[y == 0], classes=[0, 1, 2])
     assert model.partial_fit(X, y).predict_proba(X).shape == (400, 3)
-    with pytest.raises(ValueError, match="is not what it was in earlier calls"):
+    with pytest.raises(ValueError, match="differs from that of earlier calls"):
         model.partial_fit(X, y, classes=[0, 1])
     with pytest.raises(ValueError, match=r"not among the classes \[0, 1, 2\]: \[5\]"):
         model.partial_fit(X, np.where(y == 1, 5, 0))
@@ -287,7 +287,7 @@ def test_partial_fit_wants_all_classes_at_first(Estimator, data):
 
 @classifiers
 def test_partial_fit_refuses_balanced_classes(Estimator, data):
-    with pytest.raises(ValueError, match="class_weight='balanced' needs all rows at once"):
+    with pytest.raises(ValueError, match="class_weight='balanced' needs all samples at once"):
         Estimator(class_weight="balanced").partial_fit(*data(Estimator), classes=[0, 1])
 
 
@@ -295,19 +295,19 @@ def test_partial_fit_refuses_balanced_classes(Estimator, data):
 def test_warm_start_goes_on_from_the_fit_before(Estimator, data):
     X, y = data(Estimator)
     model = Estimator(random_state=0, max_iter=10, warm_start=True).fit(X, y)
-    before = model._raw(X)
+    before = model._predict_raw(X)
     other = y if is_classifier(model) else 100 - 2 * y
     model.set_params(learning_rate=1e-12, max_iter=1, dropout=0.1).fit(X[:200], other[:200])
-    np.testing.assert_allclose(model._raw(X), before, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(model._predict_raw(X), before, rtol=1e-6, atol=1e-6)
     cold = clone(model).fit(X, y)
-    assert np.abs(cold._raw(X) - before).max() > 0.1
+    assert np.abs(cold._predict_raw(X) - before).max() > 0.1
 
 
 @every
 def test_warm_start_with_another_size_is_refused(Estimator, data):
     X, y = data(Estimator)
     model = Estimator(max_iter=1, warm_start=True).fit(X, y)
-    with pytest.raises(ValueError, match=r"has factors of shape \(15, 16\).* ask for \(15, 3\)"):
+    with pytest.raises(ValueError, match=r"Shape mismatch for factors: fitted \(15, 16\), required \(15, 3\)"):
         model.set_params(n_factors=3).fit(X, y)
 
 
@@ -334,10 +334,10 @@ def test_interrupt_leaves_the_model_of_the_epochs_done(Estimator, data):
         return estimator.score(X, y)
 
     model = Estimator(random_state=0, early_stopping=True, scoring=scorer, tol=0)
-    with pytest.warns(UserWarning, match="interrupted: this is the model of 4 epochs"):
+    with pytest.warns(UserWarning, match="interrupted: returning the model after 4 completed epochs"):
         model.fit(X, y)
     assert len(model.loss_curve_) == model.n_iter_ == 4
-    assert np.isfinite(model._raw(X)).all()
+    assert np.isfinite(model._predict_raw(X)).all()
 
 
 callback = importlib.import_module("sklearn.callback") if importlib.util.find_spec("sklearn.callback") else None
@@ -440,8 +440,8 @@ def test_clip_knows_the_range_of_all_calls_of_partial_fit(Estimator):
     X = np.eye(2).repeat(4, axis=0)
     model = Estimator(random_state=0, clip=True).partial_fit(X, np.tile([0.0, 1.0], 4))
     model.partial_fit(X, np.tile([-3.0, 0.5], 4))
-    assert model._range[0] == -3
-    assert model._range[1] == 1
+    assert model._target_range[0] == -3
+    assert model._target_range[1] == 1
 
 
 @regressors
@@ -460,9 +460,9 @@ def test_several_targets_each_in_its_unit(Estimator, data):
 def test_another_number_of_targets_is_refused(Estimator, data):
     X, y = data(Estimator)
     two = np.c_[y, -y]
-    with pytest.raises(ValueError, match=r"target of shape \(\) a row as before, but came as \(400, 2\)"):
+    with pytest.raises(ValueError, match=r"targets of shape \(\) per sample as before, got \(2,\)"):
         Estimator(random_state=0).partial_fit(X, y).partial_fit(X, two)
-    with pytest.raises(ValueError, match=r"target of shape \(2,\) a row as before, but came as \(400,\)"):
+    with pytest.raises(ValueError, match=r"targets of shape \(2,\) per sample as before, got \(\)"):
         Estimator(early_stopping=True).fit(X, two, X_val=X, y_val=y)
 
 

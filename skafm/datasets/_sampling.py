@@ -1,4 +1,4 @@
-"""Rows that were not seen, to learn from logs that say only what was."""
+"""Negative sampling for implicit feedback."""
 
 from collections.abc import Sequence
 from numbers import Integral
@@ -12,47 +12,47 @@ from sklearn.utils import check_array, check_random_state, check_scalar
 def sample_negatives(
     X: ArrayLike,
     *,
-    field: int,
-    given: int | Sequence[int],
+    item_column: int,
+    user_columns: int | Sequence[int],
     n_negatives: int = 2,
     random_state: int | np.random.RandomState | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """Pair each log with rows in which one field is replaced by a value never seen with that user.
+    """Add to each log rows in which the item is replaced by one never seen with that user.
 
-    Section 5.1 of the AFM paper: a log, such as (user, app, weather), says what was used, and never what was not.
-    Each is given the target 1 and followed by ``n_negatives`` rows of target -1, in which the app is drawn uniformly
-    from those that the user has in no log, and everything else is kept.
+    Section 5.1 of the AFM paper: logs such as (user, app, weather) are implicit feedback, positives only. Each gets the
+    target 1 and is followed by ``n_negatives`` rows of target -1, in which the item, here the app, is drawn uniformly
+    from those that the user has in no log; the other columns are unchanged.
 
     Parameters
     ----------
     X : array-like of shape (n_logs, n_fields)
-        Categorical values of any type, a row for each log. A DataFrame is taken as its values.
-    field : int
-        The column to replace, such as the app's. Its values are all that it has anywhere in X.
-    given : int or sequence of int
-        The column, or columns together, that a drawn value was never seen with: the user's; or, where a user gives
-        tags to movies, the user's and the movie's.
+        Categorical values of any type, one row for each log. Of a DataFrame the values are used.
+    item_column : int
+        The column to replace. Items are all its values in X.
+    user_columns : int or sequence of int
+        The column, or columns together, that a drawn item was never seen with: the user; or, if users give tags to
+        movies and the item is the tag, the user and the movie.
     n_negatives : int, default=2
-        How many rows to draw for each log, independently of one another.
+        Number of rows to draw for each log, independently of one another.
     random_state : int, RandomState instance or None, default=None
-        Seed for what is drawn.
+        Random generator of the draws.
 
     Returns
     -------
     rows : ndarray of shape (n_logs * (1 + n_negatives), n_fields)
-        Each log, directly followed by what was drawn for it.
+        Each log, directly followed by its negatives.
     target : ndarray of shape (n_logs * (1 + n_negatives),), float32
-        1 for the logs and -1 for what was drawn.
+        1 for the logs and -1 for the negatives.
 
     Raises
     ------
     ValueError
-        If somebody has used everything, so that there is nothing to draw, or if a column does not exist.
+        If a user was seen with every item, or if a column does not exist.
 
     Notes
     -----
-    What was never seen depends on the logs that are known: sample from all of them, and divide the rows into training
-    and test afterwards, as the paper did; else a test log can be a negative of the training.
+    Sample from all logs, and split the rows into training and test set afterwards, as the paper did; otherwise a test
+    log can be a negative of the training set.
 
     References
     ----------
@@ -63,7 +63,7 @@ def sample_negatives(
     --------
     >>> from skafm.datasets import sample_negatives
     >>> logs = [["ann", "chess", "sun"], ["ann", "mail", "rain"], ["bob", "maps", "sun"]]
-    >>> rows, target = sample_negatives(logs, field=1, given=0, n_negatives=1, random_state=0)
+    >>> rows, target = sample_negatives(logs, item_column=1, user_columns=0, n_negatives=1, random_state=0)
     >>> for row, number in zip(rows, target):
     ...     print(*row, int(number))
     ann chess sun 1
@@ -74,31 +74,31 @@ def sample_negatives(
     bob chess sun -1
     """
     table: NDArray[Any] = check_array(X, dtype=None, ensure_all_finite=False, ensure_min_features=2)
-    others = _check_fields(field, given, table.shape[1])
+    users = _check_columns(item_column, user_columns, table.shape[1])
     check_scalar(n_negatives, "n_negatives", Integral, min_val=1)
-    values, seen = np.unique(table[:, field], return_inverse=True)
-    group = _number_groups(table[:, others])
+    values, seen = np.unique(table[:, item_column], return_inverse=True)
+    group = _number_groups(table[:, users])
     unseen = _Unseen(group, seen, len(values))
-    _check_choice(unseen.counts[group], table, field, others)
+    _check_unseen(unseen.counts[group], table, item_column, users)
     rows = np.repeat(table, 1 + n_negatives, axis=0)
     target = np.tile(np.array([1] + [-1] * n_negatives, np.float32), len(table))
     drawn = unseen.draw(np.repeat(group, n_negatives), check_random_state(random_state))
-    rows[target < 0, field] = values[drawn]
+    rows[target < 0, item_column] = values[drawn]
     return rows, target
 
 
-def _check_fields(field: int, given: int | Sequence[int], n_fields: int) -> list[int]:
-    """Return the columns that ``given`` names."""
-    others = [given] if isinstance(given, int | np.integer) else list(given)
-    for column in (field, *others):
-        check_scalar(column, "a column of field or given", Integral, min_val=0, max_val=n_fields - 1)
-    if not others or field in others:
-        raise ValueError(f"given={given} must name at least one column, and not that of field={field}.")
-    return others
+def _check_columns(item_column: int, user_columns: int | Sequence[int], n_columns: int) -> list[int]:
+    """Return the user columns as a list."""
+    users = [user_columns] if isinstance(user_columns, int | np.integer) else list(user_columns)
+    for column in (item_column, *users):
+        check_scalar(column, "a column in item_column or user_columns", Integral, min_val=0, max_val=n_columns - 1)
+    if not users or item_column in users:
+        raise ValueError(f"user_columns must have at least one column, other than {item_column=}, got {user_columns}.")
+    return users
 
 
 def _number_groups(columns: NDArray[Any]) -> NDArray[np.int64]:
-    """Give the rows numbers 0, 1, ..., equal rows the same."""
+    """Return a number for each row, from 0, the same for equal rows."""
     group = np.zeros(len(columns), np.int64)
     for column in columns.T:
         found, code = np.unique(column, return_inverse=True)
@@ -106,15 +106,15 @@ def _number_groups(columns: NDArray[Any]) -> NDArray[np.int64]:
     return group
 
 
-def _check_choice(counts: NDArray[np.int64], X: NDArray[Any], field: int, others: list[int]) -> None:
-    """Check that each row's group has values to draw from."""
+def _check_unseen(counts: NDArray[np.int64], X: NDArray[Any], item_column: int, users: list[int]) -> None:
+    """Raise a ValueError if a row's group has no item to draw."""
     full = np.flatnonzero(counts == 0)
     if len(full):
         row = full[0]
-        who = ", ".join(f"column {column} = {X[row, column]}" for column in others)
+        who = ", ".join(f"column {column} = {X[row, column]}" for column in users)
         raise ValueError(
-            f"{len(full)} logs, the first in row {row}, have no value of column {field} left to draw: {who} was seen "
-            "with every value there is. Leave those logs out, or name more columns in given."
+            f"{len(full)} logs, the first in row {row}, have no item (column {item_column}) to draw: {who} was seen "
+            "with every item. Leave these logs out, or use more user_columns."
         )
 
 

@@ -1,4 +1,4 @@
-"""What a fitted model has learnt and how it was trained: explanations and pictures."""
+"""Explanations of predictions, and plots of them and of the training."""
 
 from skafm.inspection._explanation import Explanation
 from skafm.inspection._interaction import InteractionDisplay
@@ -6,3 +6,6 @@ from skafm.inspection._loss_curve import LossCurveDisplay
 from skafm.inspection._waterfall import WaterfallDisplay
 
 __all__ = ["Explanation", "InteractionDisplay", "LossCurveDisplay", "WaterfallDisplay"]
+
+for _public in (Explanation, InteractionDisplay, LossCurveDisplay, WaterfallDisplay):
+    _public.__module__ = __name__  # pickles and documentation name the public module

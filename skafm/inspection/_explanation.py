@@ -1,4 +1,4 @@
-"""What made a prediction: its additive parts, as arrays and as a table."""
+"""The additive terms of predictions, as arrays and as a table."""
 
 import numpy as np
 from sklearn import get_config
@@ -8,35 +8,35 @@ from skafm.inspection._optional import import_pandas
 
 
 class Explanation:
-    """The additive parts of the raw score of each row: intercept, linear terms, interactions.
+    """The additive terms of the raw score of each row: intercept, linear terms, interactions.
 
-    Their sum is ``predict`` of a regressor, before ``clip``, and ``decision_function`` of a classifier. ``len``, an
-    integer index and a slice work on the rows.
+    Their sum is ``predict`` of a regressor, before ``clip``, and ``decision_function`` of a classifier. ``len`` is the
+    number of rows; an integer index or a slice selects rows.
 
     Parameters
     ----------
     n_rows : int
-        How many rows are explained.
+        Number of rows.
     intercept : ndarray of shape () or (n_outputs,)
         w0.
     linear_rows, linear_features : ndarray of shape (n_entries,)
         Row and feature of each non-zero entry, rows ascending.
     linear : ndarray of shape (n_entries,) or (n_entries, n_outputs)
         ``w_i x_i``.
-    rows, left, right : ndarray of shape (n_pairs,)
-        Row and features of each pair, rows ascending.
+    rows, feature_i, feature_j : ndarray of shape (n_pairs,)
+        Row and the two features, column numbers, of each pair, rows ascending.
     attention : ndarray of shape (n_pairs,)
-        a_ij; of a model without attention 1.
+        a_ij; 1 in a model without attention.
     interaction : ndarray of shape (n_pairs,) or (n_pairs, n_outputs)
-        What the pair would add with an attention of 1.
+        The pair's term with an attention of 1.
     feature_names : ndarray of shape (n_features,)
-        What tables and pictures call the features.
+        Names in tables and plots.
     outputs : ndarray of shape (n_outputs,) or None
-        Classes, or numbers of the targets, where there are several.
+        Classes, or indices of the targets, if there are several raw scores.
 
     See Also
     --------
-    skafm.inspection.WaterfallDisplay : Draws one row's.
+    skafm.inspection.WaterfallDisplay : Plot of one row's terms.
 
     Examples
     --------
@@ -54,14 +54,15 @@ class Explanation:
 
     def __init__(
         self,
+        *,
         n_rows,
         intercept,
         linear_rows,
         linear_features,
         linear,
         rows,
-        left,
-        right,
+        feature_i,
+        feature_j,
         attention,
         interaction,
         feature_names,
@@ -73,8 +74,8 @@ class Explanation:
         self.linear_features = linear_features
         self.linear = linear
         self.rows = rows
-        self.left = left
-        self.right = right
+        self.feature_i = feature_i
+        self.feature_j = feature_j
         self.attention = attention
         self.interaction = interaction
         self.feature_names = feature_names
@@ -82,11 +83,11 @@ class Explanation:
 
     @property
     def contribution(self):
-        """What each pair adds to the raw score, (n_pairs,) or (n_pairs, n_outputs)."""
+        """The term of each pair, attention times interaction: (n_pairs,) or (n_pairs, n_outputs)."""
         return self.interaction * self.attention.reshape(-1, *[1] * (self.interaction.ndim - 1))
 
     def sum(self):
-        """Return the raw score of each row, the sum of its parts.
+        """Return the raw score of each row, the sum of its terms.
 
         Returns
         -------
@@ -106,7 +107,7 @@ class Explanation:
         if isinstance(rows, slice):
             start, stop, step = rows.indices(self.n_rows)
             if step != 1:
-                raise ValueError(f"An explanation is cut in runs of rows, but the slice has a step of {step}.")
+                raise ValueError(f"A slice of an Explanation must have a step of 1, got {step}.")
         else:
             start = range(self.n_rows)[rows]
             stop = start + 1
@@ -114,28 +115,28 @@ class Explanation:
         entries = slice(*np.searchsorted(self.linear_rows, [start, stop]))
         pairs = slice(*np.searchsorted(self.rows, [start, stop]))
         return Explanation(
-            stop - start,
-            self.intercept,
-            self.linear_rows[entries] - start,
-            self.linear_features[entries],
-            self.linear[entries],
-            self.rows[pairs] - start,
-            self.left[pairs],
-            self.right[pairs],
-            self.attention[pairs],
-            self.interaction[pairs],
-            self.feature_names,
-            self.outputs,
+            n_rows=stop - start,
+            intercept=self.intercept,
+            linear_rows=self.linear_rows[entries] - start,
+            linear_features=self.linear_features[entries],
+            linear=self.linear[entries],
+            rows=self.rows[pairs] - start,
+            feature_i=self.feature_i[pairs],
+            feature_j=self.feature_j[pairs],
+            attention=self.attention[pairs],
+            interaction=self.interaction[pairs],
+            feature_names=self.feature_names,
+            outputs=self.outputs,
         )
 
     def to_frame(self):
-        """Return a table with a line for each term of each row, and for each output where there are several.
+        """Return a table with one line for each term of each row, and of each output if there are several.
 
         Returns
         -------
         DataFrame
             With the columns row, term ("intercept", "linear" or "interaction"), feature_i, feature_j, attention,
-            interaction and contribution; after row one named output where there are several.
+            interaction and contribution; after row a column output if there are several.
         """
         pandas = import_pandas()
         if self.outputs is None:
@@ -146,15 +147,15 @@ class Explanation:
         return frame
 
     def _frame(self, pandas, output):
-        """Return the table of one output, () where there is but one."""
+        """Return the table of one output, given as a tuple; () if there is only one."""
         of = (slice(None), *output)
         names, sizes = self.feature_names, (self.n_rows, len(self.linear), len(self.rows))
         nowhere = np.full(sizes[0] + sizes[1], np.nan)
         columns = {
             "row": (np.arange(self.n_rows), self.linear_rows, self.rows),
             "term": [np.repeat(np.array(["intercept", "linear", "interaction"], dtype=object), sizes)],
-            "feature_i": (np.full(self.n_rows, np.nan, object), names[self.linear_features], names[self.left]),
-            "feature_j": (nowhere.astype(object), names[self.right]),
+            "feature_i": (np.full(self.n_rows, np.nan, object), names[self.linear_features], names[self.feature_i]),
+            "feature_j": (nowhere.astype(object), names[self.feature_j]),
             "attention": (nowhere, self.attention),
             "interaction": (nowhere, self.interaction[of]),
             "contribution": (np.full(self.n_rows, self.intercept[output]), self.linear[of], self.contribution[of]),
@@ -163,7 +164,7 @@ class Explanation:
         return frame.sort_values("row", kind="stable", ignore_index=True)
 
     def top(self, n=10):
-        """Return the n terms of each row, and output, that add or take the most, the strongest first.
+        """Return the n largest terms of each row and output by absolute contribution, in descending order.
 
         Parameters
         ----------
@@ -172,7 +173,7 @@ class Explanation:
         Returns
         -------
         DataFrame
-            Those lines of :meth:`to_frame`, the intercepts left out.
+            These lines of :meth:`to_frame`, without the intercepts.
         """
         frame = self.to_frame()
         frame = frame[frame["term"] != "intercept"]
@@ -181,25 +182,25 @@ class Explanation:
         return frame.sort_values(groups, kind="stable").groupby(groups, sort=False).head(n).reset_index(drop=True)
 
     def by_field(self, fields):
-        """Return the sums of the contributions over the terms of the same fields.
+        """Return contributions summed over the terms of the same fields.
 
         Parameters
         ----------
         fields : array-like of shape (n_features,)
-            The name or number of each feature's field.
+            The name of each feature's field.
 
         Returns
         -------
         DataFrame
-            With the columns row, term, field_i, field_j, attention and contribution, after row output where there are
-            several; the pair of two fields is one, whichever comes first.
+            With the columns row, term, field_i, field_j, attention and contribution; after row a column output if there
+            are several. The order of the two fields of a pair does not matter.
         """
         import_pandas()
         fields = np.asarray(fields)
         if fields.shape != self.feature_names.shape:
             raise ValueError(
-                f"fields must name the field of each of the {len(self.feature_names)} features, "
-                f"but has shape {fields.shape}."
+                f"fields must have the field of each of the {len(self.feature_names)} features, but has shape "
+                f"{fields.shape}."
             )
         named = Explanation(**vars(self) | {"feature_names": fields}).to_frame()
         swap = named["feature_j"].notna() & (named["feature_j"].astype(str) < named["feature_i"].astype(str))
@@ -210,5 +211,5 @@ class Explanation:
         return groups[["attention", "contribution"]].sum(min_count=1).reset_index()
 
     def _repr_html_(self):
-        """Return the first rows' strongest terms with bars, unless scikit-learn is set to ``display="text"``."""
+        """Return an HTML table of the first rows' largest terms; None if scikit-learn has ``display="text"``."""
         return draw_explanation(self) if get_config()["display"] == "diagram" else None

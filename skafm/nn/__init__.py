@@ -1,14 +1,14 @@
 """The models as torch modules on ragged rows, and their formulas as functions."""
 
 from skafm.nn import functional
-from skafm.nn.afm import AFM
-from skafm.nn.deep_cross import DeepCross
-from skafm.nn.ffm import FFM
-from skafm.nn.fm import FM
-from skafm.nn.hofm import HOFM
-from skafm.nn.linear import SparseLinear
-from skafm.nn.nfm import NFM
-from skafm.nn.wide_deep import WideDeep
+from skafm.nn._afm import AFM
+from skafm.nn._deep_cross import DeepCross
+from skafm.nn._ffm import FFM
+from skafm.nn._fm import FM
+from skafm.nn._hofm import HOFM
+from skafm.nn._linear import SparseLinear
+from skafm.nn._nfm import NFM
+from skafm.nn._wide_deep import WideDeep
 
 __all__ = [
     "AFM",
@@ -21,3 +21,6 @@ __all__ = [
     "WideDeep",
     "functional",
 ]
+
+for _public in (AFM, FFM, FM, HOFM, NFM, DeepCross, SparseLinear, WideDeep):
+    _public.__module__ = __name__  # pickles and documentation name the public module

@@ -4,8 +4,9 @@ A batch of B rows is three tensors, as in :func:`torch.nn.functional.embedding_b
 each non-zero entry; ``values`` (N,), its value x_i; ``offsets`` (B + 1,), row r being the entries
 ``offsets[r]:offsets[r + 1]``. Within a row the features are distinct.
 
-Letters in shapes: B rows, N entries, P pairs, k factors, t attention size. The models train on the same formulas made
-fast, ``skafm.nn.entries`` and ``skafm.nn.pairs``, which the tests hold against these.
+Letters in shapes: B rows, N entries, P pairs, k factors, t attention size, C outputs. These are the reference
+implementations; the models use faster ones, ``skafm.nn._sparse_ops`` and ``skafm.nn._pairs``, which the tests compare
+with these.
 """
 
 import math
@@ -336,7 +337,7 @@ def attentional_interaction(
     indices: Tensor,
     values: Tensor | None,
     offsets: Tensor,
-    keep: Tensor | None = None,
+    dropout_mask: Tensor | None = None,
 ) -> Tensor:
     """Return ``p' sum_{i<j} a_ij (v_i * v_j) x_i x_j`` of each row (the interaction term of Eq. 6), pair by pair.
 
@@ -346,8 +347,8 @@ def attentional_interaction(
         V, W, b, h and p. With C outputs p is (C, k).
     indices, values, offsets : Tensor
         The batch, see the module's docstring.
-    keep : Tensor of shape (B, k), optional
-        Dropout: what each pooled factor of each row is multiplied by.
+    dropout_mask : Tensor of shape (B, k), optional
+        Factors that multiply each row's pooled vector.
 
     Returns
     -------
@@ -364,7 +365,7 @@ def attentional_interaction(
     tensor([14.,  0.])
     """
     pooled = attentional_pooling(factors, weight, bias, attention_projection, indices, values, offsets)  # (B, k)
-    return torch.nn.functional.linear(pooled if keep is None else pooled * keep, projection)
+    return torch.nn.functional.linear(pooled if dropout_mask is None else pooled * dropout_mask, projection)
 
 
 def dropout_mask(shape: tuple[int, ...], p: float, generator: torch.Generator | None, like: Tensor) -> Tensor:

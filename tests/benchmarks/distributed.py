@@ -22,7 +22,7 @@ import torch.distributed as dist
 from scipy import sparse
 
 from skafm import FMRegressor
-from skafm.distributed import sharded
+from skafm.distributed import data_parallel
 
 BATCH, FIELDS, WIDTH = 4096, 10, 10_000
 SIZES = (16, 32, 64)
@@ -75,7 +75,7 @@ def seconds_of_fit(X, y, k, max_iter):
     if dist.get_world_size() == 1:
         model.fit(X, y)
     else:
-        with sharded():
+        with data_parallel():
             model.fit(X, y)
     return time.perf_counter() - start
 

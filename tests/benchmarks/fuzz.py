@@ -72,7 +72,7 @@ def judge(name, X, y, weight, rows, wrong):
     try:
         model.fit(X, y, sample_weight=weight)
         fields = dict(vars(model))
-        raw = model._raw(rows)
+        raw = model._predict_raw(rows)
     except (ValueError, TypeError) as error:
         ended = f"{type(error).__name__}: {str(error)[:60]}"
         same = vars(model).keys() == fields.keys() and all(vars(model)[key] is fields[key] for key in fields)

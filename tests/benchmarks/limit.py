@@ -25,8 +25,8 @@ from sklearn.exceptions import ConvergenceWarning
 from speed import deepctr_afm
 
 from skafm import AFMRegressor
-from skafm._batch import Rows, localize
-from skafm.nn.distinct import find_pairs, find_places
+from skafm._training.batching import CSRRows, compact_features
+from skafm.nn._pairs.dedup import distinct_pairs, pair_positions
 
 warnings.simplefilter("ignore", ConvergenceWarning)  # one epoch is the point
 
@@ -53,10 +53,11 @@ def exchange(n=1536, repeats=10):
 
 def batches(X, size):
     """Return the distinct pairs of each batch, left and right (D,), and how many distinct features it has."""
-    rows, found = Rows.from_scipy(X, torch.device("cpu")), []
+    rows, found = CSRRows.from_scipy(X, torch.device("cpu")), []
     for chosen in torch.arange(len(rows)).split(size):
-        features, batch, _ = localize(rows.take(chosen), X.shape[1])
-        pairs = find_pairs(batch.indices, find_places(batch.offsets, len(batch.indices), rows.length), len(features))
+        features, batch, _ = compact_features(rows.take(chosen), X.shape[1])
+        positions = pair_positions(batch.offsets, len(batch.indices), rows.row_length)
+        pairs = distinct_pairs(batch.indices, positions, len(features))
         found.append((pairs.left, pairs.right, len(features)))
     return found
 
@@ -81,7 +82,7 @@ class Least:
             torch.mm(hidden, self.low_weight, out=low)
 
     def pairs(self):
-        """Do what the formulas of skafm.nn.pairs ask for, the softmax apart."""
+        """Do what the formulas of skafm.nn._pairs ask for, the softmax apart."""
         for (left, right, _), entries in zip(self.found, self.entries, strict=True):
             buffers = self.product, self.right, self.hidden, self.low, self.low_hidden
             product, second, hidden, low, low_hidden = (each[: len(left)] for each in buffers)

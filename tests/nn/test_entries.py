@@ -7,7 +7,7 @@ from scipy import sparse
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from skafm.nn import entries, functional
+from skafm.nn import _sparse_ops, functional
 
 
 def draw(n_features=9, k=3):
@@ -21,14 +21,14 @@ def weighted(function, table):
 
 
 def columns(csr, given):
-    return entries.columns_of(*csr, 9) if given else None
+    return _sparse_ops.transpose(*csr, 9) if given else None
 
 
 FUNCTIONS = {
-    "linear": (functional.linear, entries.linear, lambda: draw()[:, 0].detach().requires_grad_()),
-    "linear of several outputs": (functional.sum_entries, entries.linear, draw),
-    "bi_interaction": (functional.bi_interaction, entries.bi_interaction, draw),
-    "interaction": (lambda V, *csr: functional.bi_interaction(V, *csr).sum(1), entries.interaction, draw),
+    "linear": (functional.linear, _sparse_ops.linear, lambda: draw()[:, 0].detach().requires_grad_()),
+    "linear of several outputs": (functional.sum_entries, _sparse_ops.linear, draw),
+    "bi_interaction": (functional.bi_interaction, _sparse_ops.bi_interaction, draw),
+    "interaction": (lambda V, *csr: functional.bi_interaction(V, *csr).sum(1), _sparse_ops.interaction, draw),
 }
 
 
@@ -55,7 +55,7 @@ def test_no_values_are_values_of_one(name, batch):
 
 def test_columns_are_the_transposed_batch(batch):
     X, csr = batch
-    rows, values, starts = entries.columns_of(*csr, 9)
+    rows, values, starts = _sparse_ops.transpose(*csr, 9)
     transposed = sparse.csr_array((values, rows, starts), shape=(9, 20))
     assert np.array_equal(transposed.toarray(), X.T)
 
@@ -89,7 +89,7 @@ class Largest(TorchDispatchMode):
 @pytest.mark.parametrize("name", ["linear of several outputs", "bi_interaction", "interaction", "power_sum"])
 def test_work_does_not_grow_with_a_table_that_few_entries_need(name, batch):
     _, csr = batch
-    fast = FUNCTIONS[name][1] if name != "power_sum" else lambda table, *csr: entries.power_sum(table, 2, *csr)
+    fast = FUNCTIONS[name][1] if name != "power_sum" else lambda table, *csr: _sparse_ops.power_sum(table, 2, *csr)
     table = draw(n_features=100_000)
     with torch.no_grad(), Largest() as largest:
         fast(table, *csr)

@@ -5,7 +5,7 @@ import pytest
 import reference
 import torch
 
-from skafm._batch import Batch, localize
+from skafm._training.batching import Batch, compact_features
 from skafm.nn import AFM, FFM, FM, HOFM, NFM, DeepCross, WideDeep
 
 FIELDS = [0, 0, 1, 2, 1, 2, 0, 3, 3]  # not side by side
@@ -89,7 +89,7 @@ def test_gradcheck(name, n_outputs, training, batch):
     module = draw(name, n_outputs=n_outputs).train(training)
     trained = {each: parameter for each, parameter in module.named_parameters() if parameter.requires_grad}
     fixed = {each: parameter for each, parameter in module.named_parameters() if not parameter.requires_grad}
-    features, local, columns = localize(Batch(*csr), 9)  # with the transposed batch, as in training
+    features, local, columns = compact_features(Batch(*csr), 9)  # with the transposed batch, as in training
     assert len(features) == 9
 
     def raw(*parameters):
@@ -125,7 +125,7 @@ def test_rescaled_is_affine(name, n_outputs, shift, scale, batch):
     _, csr = batch
     module, shift, scale = draw(name, n_outputs=n_outputs), torch.tensor(shift).double(), torch.tensor(scale).double()
     before = module(*csr).detach()
-    module.load_state_dict(module.rescaled(shift, scale))
+    module.load_state_dict(module._rescaled_parameters(shift, scale))
     np.testing.assert_allclose(module(*csr).detach(), shift + scale * before, rtol=1e-10)
 
 
@@ -149,7 +149,7 @@ def test_dropout_has_the_mean_of_no_dropout(name, batch):
 
 def test_afm_starts_as_the_fm_of_its_factors(batch):
     _, (indices, values, offsets) = batch
-    module = AFM(9, 3, 4, projection_start=10.0, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    module = AFM(9, 3, 4, initial_projection=10.0, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     fm = FM(9, 3, dtype=torch.float64, generator=torch.Generator())
     fm.factors.data.copy_(module.factors.data)
     five = torch.nonzero(offsets.diff() == 5).flatten()  # rows of 10 pairs

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from skafm.nn import attention, distinct, functional, pairs
+from skafm.nn import functional
+from skafm.nn._pairs import dedup, dispatch, network
 
 LENGTHS = {
     "uniform": [10] * 50,
@@ -66,11 +67,11 @@ def test_equals_the_plain_version(lengths, values, dropout, chunk_elements, outp
     batch, parameters = draw_batch(lengths, values), draw_parameters(outputs=outputs)
     keep = mask(lengths, 7) if dropout else None
     plain = value_and_gradients(functional.attentional_interaction, parameters, batch, keep)
-    fast = value_and_gradients(pairs.attentional_interaction, parameters, batch, keep, chunk_elements=chunk_elements)
+    fast = value_and_gradients(dispatch.attentional_interaction, parameters, batch, keep, chunk_elements=chunk_elements)
     for expected, actual in zip(plain, fast, strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
     with torch.no_grad():
-        predicted = pairs.attentional_interaction(*parameters, *batch, keep, chunk_elements=chunk_elements)
+        predicted = dispatch.attentional_interaction(*parameters, *batch, keep, chunk_elements=chunk_elements)
     torch.testing.assert_close(predicted, plain[0], rtol=1e-10, atol=1e-10)
 
 
@@ -81,7 +82,7 @@ def test_parts_of_a_long_row_equal_the_plain_version(dropout, max_pairs, outputs
     batch, parameters = draw_batch([40], VALUES["real-valued"]), draw_parameters(outputs=outputs)  # 780 pairs
     keep = mask([40], 7) if dropout else None
     plain = value_and_gradients(functional.attentional_interaction, parameters, batch, keep)
-    parts = value_and_gradients(pairs.attentional_interaction, parameters, batch, keep, max_pairs=max_pairs)
+    parts = value_and_gradients(dispatch.attentional_interaction, parameters, batch, keep, max_pairs=max_pairs)
     for expected, actual in zip(plain, parts, strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
 
@@ -92,7 +93,7 @@ def test_parts_of_a_long_row_equal_the_plain_version(dropout, max_pairs, outputs
 def test_pooling_equals_the_plain_version(lengths, values, chunk_elements):
     batch, parameters = draw_batch(lengths, values, 200), draw_parameters(n_features=200)[:4]
     plain = value_and_gradients(functional.attentional_pooling, parameters, batch)
-    fast = value_and_gradients(pairs.attentional_pooling, parameters, batch, chunk_elements=chunk_elements)
+    fast = value_and_gradients(dispatch.attentional_pooling, parameters, batch, chunk_elements=chunk_elements)
     for expected, actual in zip(plain, fast, strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
 
@@ -101,34 +102,34 @@ def test_pooling_equals_the_plain_version(lengths, values, chunk_elements):
 def test_pooling_a_long_row_in_parts_equals_the_plain_version(max_pairs):
     batch, parameters = draw_batch([40], VALUES["real-valued"]), draw_parameters()[:4]  # 780 pairs
     plain = value_and_gradients(functional.attentional_pooling, parameters, batch)
-    parts = value_and_gradients(pairs.attentional_pooling, parameters, batch, max_pairs=max_pairs)
+    parts = value_and_gradients(dispatch.attentional_pooling, parameters, batch, max_pairs=max_pairs)
     for expected, actual in zip(plain, parts, strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(("few", "plainly"), [(50 * 45 * 7, True), (50 * 45 * 7 - 1, False)])
 def test_few_pairs_are_worked_plainly(few, plainly, monkeypatch):
-    monkeypatch.setattr(pairs, "FEW", few)
-    monkeypatch.setattr(pairs, "_attend_to_distinct", lambda *_: torch.full((50, 1), torch.nan))
-    term = pairs.attentional_interaction(*draw_parameters(), *draw_batch([10] * 50, VALUES["one-hot"]))
+    monkeypatch.setattr(dispatch, "MAX_PLAIN_ELEMENTS", few)
+    monkeypatch.setattr(dispatch, "_attend_to_distinct", lambda *_: torch.full((50, 1), torch.nan))
+    term = dispatch.attentional_interaction(*draw_parameters(), *draw_batch([10] * 50, VALUES["one-hot"]))
     assert bool(term.isfinite().all()) is plainly
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 def test_places_are_those_of_the_plain_enumeration(lengths):
     indices, _, offsets = draw_batch(lengths, VALUES["one-hot"])
-    length = distinct.common_length(offsets, len(indices))
+    length = dedup.common_length(offsets, len(indices))
     assert length == (lengths[0] if len(set(lengths)) == 1 else None) or not lengths
-    found = distinct.find_places(offsets, len(indices), length)
+    found = dedup.pair_positions(offsets, len(indices), length)
     plain = functional.pairs(offsets, len(indices))
     assert all(torch.equal(fast, slow) for fast, slow in zip((*found[:2], found.rows.row), plain, strict=True))
-    assert distinct.count_pairs(offsets, length) == len(found.left)
+    assert dedup.count_pairs(offsets, length) == len(found.left)
 
 
 @pytest.mark.parametrize("max_pairs", [1, 7, 100, 780])
 def test_cut_keeps_to_the_number_of_pairs(max_pairs):
     offsets = torch.tensor([0, 40])
-    sizes = [len(functional.pairs(offsets, part=part)[0]) for part in distinct.cut_row(40, max_pairs)]
+    sizes = [len(functional.pairs(offsets, part=part)[0]) for part in dedup.split_row(40, max_pairs)]
     assert sum(sizes) == 780
     assert all(size <= max(max_pairs, 39) for size in sizes)
     assert len(sizes) <= 2 * 780 / max_pairs + 1
@@ -145,8 +146,10 @@ def test_unsorted_entries_are_no_matter():
     indices, values, offsets = draw_batch([6, 6], VALUES["real-valued"])
     turned = torch.tensor([5, 3, 0, 1, 2, 4, 7, 6, 11, 10, 8, 9])
     parameters = draw_parameters()
-    expected = pairs.attentional_interaction(*parameters, indices, values, offsets, chunk_elements=2**19)
-    actual = pairs.attentional_interaction(*parameters, indices[turned], values[turned], offsets, chunk_elements=2**19)
+    expected = dispatch.attentional_interaction(*parameters, indices, values, offsets, chunk_elements=2**19)
+    actual = dispatch.attentional_interaction(
+        *parameters, indices[turned], values[turned], offsets, chunk_elements=2**19
+    )
     torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
 
 
@@ -160,7 +163,7 @@ def test_float32_is_close_and_the_same_bits_again(dropout, dtype, tolerance):
     plain = value_and_gradients(functional.attentional_interaction, parameters, batch, keep)
     once, again = (
         value_and_gradients(
-            pairs.attentional_interaction, parameters, batch, keep, matmul_dtype=dtype, chunk_elements=2**19
+            dispatch.attentional_interaction, parameters, batch, keep, matmul_dtype=dtype, chunk_elements=2**19
         )
         for _ in range(2)
     )
@@ -175,7 +178,7 @@ def test_gradients_can_be_asked_for_twice(dropout, chunk_elements):
     lengths = [3, 8, 5]
     batch, parameters = draw_batch(lengths, VALUES["real-valued"]), draw_parameters()
     keep = mask(lengths, 7) if dropout else None
-    term = pairs.attentional_interaction(*parameters, *batch, keep, chunk_elements=chunk_elements).sum()
+    term = dispatch.attentional_interaction(*parameters, *batch, keep, chunk_elements=chunk_elements).sum()
     once = torch.autograd.grad(term, parameters, retain_graph=True)
     again = torch.autograd.grad(term, parameters)
     for first, second in zip(once, again, strict=True):
@@ -186,7 +189,7 @@ def test_gradients_can_be_asked_for_twice(dropout, chunk_elements):
 def test_gradients_begin_with_the_chunk_at_hand(chunk_elements, gathers):
     indices, _, offsets = draw_batch([10], VALUES["one-hot"])  # 45 pairs, rounded up to 64: one chunk, or 24, 24 and 16
     parameters = draw_parameters()
-    term = pairs.attentional_interaction(*parameters, indices, None, offsets, chunk_elements=chunk_elements)
+    term = dispatch.attentional_interaction(*parameters, indices, None, offsets, chunk_elements=chunk_elements)
     with Gathers() as seen:
         torch.autograd.grad(term.sum(), parameters)
     assert seen.number == gathers
@@ -196,7 +199,7 @@ def test_gradients_begin_with_the_chunk_at_hand(chunk_elements, gathers):
 def test_gradients_of_the_hidden_layer_are_the_logits_where_it_is_positive(dtype):
     signs = torch.randint(2, (50, 7), dtype=torch.uint8)
     g = torch.cat([torch.randn(48), torch.tensor([0.0, 1e-40])]).to(dtype)  # (50,)
-    written = attention._where(signs, g, torch.full((50, 7), torch.nan, dtype=dtype))
+    written = network._where(signs, g, torch.full((50, 7), torch.nan, dtype=dtype))
     assert torch.equal(written, torch.where(signs.bool(), g.unsqueeze(1), torch.zeros((), dtype=dtype)))
 
 
@@ -204,25 +207,25 @@ def test_gradients_of_the_hidden_layer_are_the_logits_where_it_is_positive(dtype
 def test_a_row_does_not_depend_on_its_company(training):
     indices, values, offsets = draw_batch([4, 9, 0, 13, 6] * 20, VALUES["real-valued"])
     parameters = [each.requires_grad_(training) for each in draw_parameters()]
-    whole = pairs.attentional_interaction(*parameters, indices, values, offsets, chunk_elements=2**19)
+    whole = dispatch.attentional_interaction(*parameters, indices, values, offsets, chunk_elements=2**19)
     for row in range(len(offsets) - 1):
         entries = slice(int(offsets[row]), int(offsets[row + 1]))
         alone = torch.tensor([0, entries.stop - entries.start])
-        term = pairs.attentional_interaction(*parameters, indices[entries], values[entries], alone)
+        term = dispatch.attentional_interaction(*parameters, indices[entries], values[entries], alone)
         torch.testing.assert_close(term[0], whole[row], rtol=1e-12, atol=1e-12)
 
 
 def test_each_distinct_pair_is_worked_once():
     indices, _, offsets = draw_batch([3] * 1000, VALUES["one-hot"], n_features=4)
-    found = distinct.find_pairs(indices, distinct.find_places(offsets, len(indices), 3), 4)
-    assert len(found.distinct) == 3000
-    assert torch.stack([found.left, found.right]).unique(dim=1).shape[1] == int(found.distinct.max()) + 1 == 6
+    found = dedup.distinct_pairs(indices, dedup.pair_positions(offsets, len(indices), 3), 4)
+    assert len(found.inverse) == 3000
+    assert torch.stack([found.left, found.right]).unique(dim=1).shape[1] == int(found.inverse.max()) + 1 == 6
 
 
 def test_batches_that_differ_a_little_make_products_of_one_shape():
     batches = (draw_batch([4] * 8, VALUES["one-hot"], seed=seed) for seed in range(10))  # of 48 pairs
-    found = [distinct.find_pairs(indices, distinct.find_places(offsets, 32, 4), 45) for indices, _, offsets in batches]
-    assert len({int(each.distinct.max()) for each in found}) > 1
+    found = [dedup.distinct_pairs(indices, dedup.pair_positions(offsets, 32, 4), 45) for indices, _, offsets in batches]
+    assert len({int(each.inverse.max()) for each in found}) > 1
     assert {len(each.left) for each in found} == {64}
 
 
@@ -234,7 +237,7 @@ def test_int32_indices_do_not_overflow_with_many_values():
     values, offsets = torch.from_numpy(rng.normal(size=2 * rows)), np.arange(0, 2 * rows + 1, 2)
     parameters = [parameter.detach() for parameter in draw_parameters(1, 1, n_features)]
     narrow, wide = (
-        pairs.attentional_interaction(
+        dispatch.attentional_interaction(
             *parameters,
             torch.from_numpy(indices.astype(kind)),
             values,

@@ -1,0 +1,348 @@
+"""Attentional factorization machine estimators."""
+
+import numpy as np
+
+from skafm._estimators.base import working_memory
+from skafm._estimators.docstrings import fill_docstring
+from skafm._estimators.explain import ExplainMixin
+from skafm._estimators.initialization import FMInitialization, typical_pairs
+from skafm._estimators.parameters import ATTENTION, CLASSIFICATION, INITIALIZATION, REGRESSION, TRAINING
+from skafm._estimators.targets import Classification, Regression
+
+_PRECISION = {"reduced_precision": ["boolean"]}
+
+
+class _AFM(ExplainMixin, FMInitialization):
+    """What the attentional factorization machine is, for any target."""
+
+    _parameter_attributes = {
+        "linear.intercept": "intercept_",
+        "linear.weight": "coef_",
+        "factors": "factors_",
+        "attention_weight": "attention_coef_",
+        "attention_bias": "attention_intercept_",
+        "attention_projection": "attention_projection_",
+        "projection": "projection_",
+    }
+    _penalties = {"linear.weight": "l2_linear", "factors": "l2_factors", "attention_weight": "l2_attention"}
+
+    def _build_module(self, data, n_outputs, **factory):
+        from skafm.nn import AFM
+
+        return AFM(
+            data.X.shape[1],
+            self.n_factors,
+            self.attention_size,
+            n_outputs,
+            dropout=self.dropout,
+            reduced_precision=self.reduced_precision,
+            working_memory=working_memory(),
+            **factory,
+        )
+
+    def _rebuild_module(self, n_outputs, **factory):
+        from skafm.nn import AFM
+
+        attention_size, n_factors = self.attention_coef_.shape
+        return AFM(len(self.factors_), n_factors, attention_size, n_outputs, working_memory=working_memory(), **factory)
+
+    def _initialize_parameters(self, module, generator, dataset, validation):
+        if self.init == "random" or self.freeze_init:
+            # DIFF: the paper starts from p = 1, which makes the interactions of random vectors P times too small.
+            module.projection.detach().mul_(typical_pairs(dataset))
+        super()._initialize_parameters(module, generator, dataset, validation)
+
+    def attention(self, X):
+        """Return the attention weights a_ij of each row's pairs (Eq. 5).
+
+        Parameters
+        ----------
+        X : {sparse matrix or array, array-like} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        list of ndarray of shape (n_pairs,)
+            Of each row, in the order of its pairs of non-zero features, (1, 2), (1, 3), ... (2, 3), ...; their sum is
+            1. Empty for a row with fewer than two. See :meth:`explain` for the features and what a pair adds.
+        """
+        explanation = self.explain(X)
+        ends = np.searchsorted(explanation.rows, np.arange(1, len(explanation)))
+        return np.split(explanation.attention, ends)
+
+
+@fill_docstring
+class AFMRegressor(Regression, _AFM):
+    """Attentional factorization machine for regression.
+
+    Predicts (Xiao et al., 2017; Eq. 6 and 5)
+
+    ``y(x) = w0 + sum_i w_i x_i + p' sum_{i<j} a_ij (v_i * v_j) x_i x_j``,
+    ``a_ij = softmax over the row's pairs of h' ReLU(W (v_i * v_j) x_i x_j + b)``
+
+    where the sums go over the non-zero features of a row and ``*`` is elementwise: a factorization machine that learns
+    which of a row's interactions matter. It costs time in proportion to the pairs of non-zero features. Where y has
+    several columns, each has its w0, w and p; embeddings and attention are shared.
+
+    Training minimizes the sample-weighted mean over the rows s of
+    ``(y(x_s) - y_s)^2 + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``, plus ``l2_attention * ||W||^2``,
+    in units in which y has mean 0 and standard deviation 1: no parameter needs to be changed for the units of y.
+
+    Parameters
+    ----------
+    n_factors : int, default=16
+        Embedding size k, the length of each v_i; at least 1.
+    attention_size : int, default=16
+        Attention factor t, the number of hidden units of the attention network; at least 1.
+    dropout : float, default=0.0
+        Probability of dropping each of the k pooled interactions ``sum_{i<j} a_ij v_if v_jf x_i x_j`` of a row while
+        training; from 0 to below 1. There is none when predicting, and none on the attention network.
+    {l2_linear}
+    l2_factors : float, default=0.003
+        Penalty on V; a feature is penalized once for each row that has it.
+    l2_attention : float, default=0.0
+        Penalty on W, the paper's lambda: ``lambda / (n * var(y))`` for the lambda of its Eq. 8, a sum over n rows;
+        ``lambda / (B * var(y))`` for that of its authors' code, which adds it to each batch of B rows.
+    {init}
+    {freeze_init}
+    {solver}
+    {learning_rate}
+    {schedule}
+    reduced_precision : bool, default=False
+        Whether training multiplies the attention network's matrices in bfloat16. For large n_factors and attention_size
+        that is faster on a CPU that has instructions for it (AVX512-BF16, AMX); on another CPU it is slower, and on an
+        H100 it gained nothing. Everything else, batches of few pairs and every prediction, has the precision of X.
+    {clip}
+    {rest}
+
+    Attributes
+    ----------
+    {regressor_linear_}
+    factors_ : ndarray of shape (n_features, n_factors)
+        V, without a unit.
+    attention_coef_ : ndarray of shape (attention_size, n_factors)
+        W.
+    attention_intercept_ : ndarray of shape (attention_size,)
+        b.
+    attention_projection_ : ndarray of shape (attention_size,)
+        h. Zero would be uniform attention, from which training starts.
+    projection_ : ndarray of shape (n_factors,) or (n_outputs, n_factors)
+        p, in the units of y. From a random or frozen ``init`` training starts it at the typical number of pairs of a
+        row, so that uniform attention, a mean over the pairs, starts as the sum of a factorization machine; otherwise
+        at 1. With several it is drawn at random on that scale.
+    {training_}
+
+    See Also
+    --------
+    FMRegressor : Gives every interaction the same weight, in less time.
+    AFMClassifier : For classification.
+
+    References
+    ----------
+    J. Xiao et al., "Attentional Factorization Machines: Learning the Weight of Feature Interactions via Attention
+    Networks", IJCAI 2017.
+
+    Examples
+    --------
+    The exclusive or of two columns, which no linear model can see:
+
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skafm import AFMRegressor
+    >>> X, y = [["a", "c"], ["a", "d"], ["b", "c"], ["b", "d"]] * 25, [0, 1, 1, 0] * 25
+    >>> model = make_pipeline(OneHotEncoder(), AFMRegressor(random_state=0)).fit(X, y)
+    >>> model.predict(X[:4]).round()
+    array([0., 1., 1., 0.])
+    """
+
+    _parameter_constraints = TRAINING | INITIALIZATION | ATTENTION | _PRECISION | REGRESSION
+
+    def __init__(
+        self,
+        n_factors=16,
+        *,
+        attention_size=16,
+        dropout=0.0,
+        l2_linear=0.0,
+        l2_factors=0.003,
+        l2_attention=0.0,
+        init="random",
+        freeze_init=False,
+        solver="adagrad",
+        learning_rate=0.05,
+        batch_size="auto",
+        max_iter=100,
+        tol=1e-3,
+        n_iter_no_change=5,
+        early_stopping="auto",
+        validation_fraction=0.1,
+        scoring="loss",
+        warm_start=False,
+        shuffle=True,
+        reduced_precision=False,
+        clip=False,
+        verbose=False,
+        random_state=None,
+        device="cpu",
+    ):
+        self.n_factors = n_factors
+        self.attention_size = attention_size
+        self.dropout = dropout
+        self.l2_linear = l2_linear
+        self.l2_factors = l2_factors
+        self.l2_attention = l2_attention
+        self.init = init
+        self.freeze_init = freeze_init
+        self.solver = solver
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.scoring = scoring
+        self.warm_start = warm_start
+        self.shuffle = shuffle
+        self.reduced_precision = reduced_precision
+        self.clip = clip
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device
+
+
+@fill_docstring
+class AFMClassifier(Classification, _AFM):
+    """Attentional factorization machine for classification.
+
+    The raw score (Xiao et al., 2017; Eq. 6 and 5)
+
+    ``raw(x) = w0 + sum_i w_i x_i + p' sum_{i<j} a_ij (v_i * v_j) x_i x_j``,
+    ``a_ij = softmax over the row's pairs of h' ReLU(W (v_i * v_j) x_i x_j + b)``
+
+    is the log-odds of the second of two classes; the sums go over the non-zero features of a row and ``*`` is
+    elementwise. With more classes each has a w0, a w and a p of its own, embeddings and attention are shared, and the
+    probabilities are the softmax of the raw scores. It costs time in proportion to the pairs of non-zero features.
+
+    Training minimizes the sample-weighted mean over the rows s of
+    ``-log P(y_s) + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``, plus ``l2_attention * ||W||^2``.
+
+    Parameters
+    ----------
+    n_factors : int, default=16
+        Embedding size k, the length of each v_i; at least 1.
+    attention_size : int, default=16
+        Attention factor t, the number of hidden units of the attention network; at least 1.
+    dropout : float, default=0.0
+        Probability of dropping each of the k pooled interactions ``sum_{i<j} a_ij v_if v_jf x_i x_j`` of a row while
+        training; from 0 to below 1. There is none when predicting, and none on the attention network.
+    {l2_linear}
+    l2_factors : float, default=0.003
+        Penalty on V; a feature is penalized once for each row that has it.
+    l2_attention : float, default=0.0
+        Penalty on W, the paper's lambda: ``lambda / n`` for that of a sum over n rows.
+    {init}
+    {freeze_init}
+    {solver}
+    {learning_rate}
+    {schedule}
+    reduced_precision : bool, default=False
+        Whether training multiplies the attention network's matrices in bfloat16. For large n_factors and attention_size
+        that is faster on a CPU that has instructions for it (AVX512-BF16, AMX); on another CPU it is slower, and on an
+        H100 it gained nothing. Everything else, batches of few pairs and every prediction, has the precision of X.
+    {class_weight}
+    {rest}
+
+    Attributes
+    ----------
+    {classifier_linear_}
+    factors_ : ndarray of shape (n_features, n_factors)
+        V, without a unit.
+    attention_coef_ : ndarray of shape (attention_size, n_factors)
+        W.
+    attention_intercept_ : ndarray of shape (attention_size,)
+        b.
+    attention_projection_ : ndarray of shape (attention_size,)
+        h. Zero would be uniform attention, from which training starts.
+    projection_ : ndarray of shape (n_factors,) or (n_classes, n_factors)
+        p. From a random or frozen ``init`` training starts it at the typical number of pairs of a row, so that uniform
+        attention, a mean over the pairs, starts as the sum of a factorization machine; otherwise at 1. With several it
+        is drawn at random on that scale.
+    {training_}
+
+    See Also
+    --------
+    FMClassifier : Gives every interaction the same weight, in less time.
+    AFMRegressor : For regression.
+
+    References
+    ----------
+    J. Xiao et al., "Attentional Factorization Machines: Learning the Weight of Feature Interactions via Attention
+    Networks", IJCAI 2017.
+
+    Examples
+    --------
+    The exclusive or of two columns, which no linear model can see:
+
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skafm import AFMClassifier
+    >>> X, y = [["a", "c"], ["a", "d"], ["b", "c"], ["b", "d"]] * 25, ["no", "yes", "yes", "no"] * 25
+    >>> model = make_pipeline(OneHotEncoder(), AFMClassifier(random_state=0)).fit(X, y)
+    >>> model.predict(X[:4])
+    array(['no', 'yes', 'yes', 'no'], dtype='<U3')
+    """
+
+    _parameter_constraints = TRAINING | INITIALIZATION | ATTENTION | _PRECISION | CLASSIFICATION
+
+    def __init__(
+        self,
+        n_factors=16,
+        *,
+        attention_size=16,
+        dropout=0.0,
+        l2_linear=0.0,
+        l2_factors=0.003,
+        l2_attention=0.0,
+        init="random",
+        freeze_init=False,
+        solver="adagrad",
+        learning_rate=0.05,
+        batch_size="auto",
+        max_iter=100,
+        tol=1e-3,
+        n_iter_no_change=5,
+        early_stopping="auto",
+        validation_fraction=0.1,
+        scoring="loss",
+        warm_start=False,
+        shuffle=True,
+        reduced_precision=False,
+        class_weight=None,
+        verbose=False,
+        random_state=None,
+        device="cpu",
+    ):
+        self.n_factors = n_factors
+        self.attention_size = attention_size
+        self.dropout = dropout
+        self.l2_linear = l2_linear
+        self.l2_factors = l2_factors
+        self.l2_attention = l2_attention
+        self.init = init
+        self.freeze_init = freeze_init
+        self.solver = solver
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.scoring = scoring
+        self.warm_start = warm_start
+        self.shuffle = shuffle
+        self.reduced_precision = reduced_precision
+        self.class_weight = class_weight
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device

@@ -1,0 +1,98 @@
+"""The epochs of a fit: score, report, stop, and keep the best. No model, no data and no torch here."""
+
+import time
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+
+class StoppingCriterion(NamedTuple):
+    """When to stop."""
+
+    max_iter: int
+    """Most epochs."""
+    tol: float
+    n_iter_no_change: int
+    """Stop if the best of this many epochs is not better than the best before them by more than ``tol``."""
+
+
+class History(NamedTuple):
+    """Losses and scores of a training."""
+
+    losses: list
+    """Of each epoch."""
+    scores: list
+    """On the validation set, after each epoch; empty if there is none."""
+
+    @property
+    def best(self):
+        """Number of the epoch whose parameters the model has, from 1; 0 before the first one ends."""
+        return 1 + int(np.argmax(self.scores)) if self.scores else len(self.losses)
+
+
+def run_epochs(trainer, dataset, score, stop, *, verbose, task=None, fitted=None):
+    """Train until there is no improvement, and leave the trainer at its best epoch.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    dataset : Dataset
+    score : callable or None
+        Scores the trainer on the validation set, greater being better.
+    stop : StoppingCriterion
+    verbose : bool
+    task : FitTask, optional
+        Is notified of each epoch, and may stop. Without one, Ctrl-C is not handled.
+    fitted : callable, optional
+        Returns the fitted attributes for callbacks.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the first epoch was interrupted; in later ones Ctrl-C ends the training with a warning.
+    """
+    history, snapshot, done = History([], []), None, False
+    losses, scores = history
+    epochs = trainer.epochs(dataset)
+    try:
+        while len(losses) < stop.max_iter and not done:
+            started, epoch = time.perf_counter(), None if task is None else task.begin_epoch()
+            losses.append(next(epochs))
+            if score is not None:
+                scores.append(score(trainer))
+                if history.best == len(losses):
+                    snapshot = trainer.snapshot()
+            if verbose:
+                _print_epoch(history, stop.max_iter, time.perf_counter() - started)
+            done = no_improvement([-each for each in scores] or losses, stop.tol, stop.n_iter_no_change)
+            done |= task is not None and task.end_epoch(epoch, fitted)
+            done = any(dataset.group.all_gather(done))
+    except KeyboardInterrupt:
+        if task is None or not losses:
+            raise
+        done, what = True, f"Training was interrupted: returning the model after {len(losses)} completed epochs"
+        warnings.warn(f"{what} and a part of the next one.", stacklevel=6)
+    if snapshot is not None:
+        trainer.restore(snapshot)
+    if not done:
+        what = f"{'validation score' if scores else 'loss'} still improved by more than tol={stop.tol}"
+        message = f"Maximum iterations (max_iter={stop.max_iter}) reached and the {what}: increase max_iter or tol."
+        warnings.warn(message, ConvergenceWarning, stacklevel=6)
+    return history
+
+
+def no_improvement(losses, tol, n):
+    """Return whether the best of the last n losses is not below the best before them by more than ``tol``."""
+    return len(losses) > n and min(losses[-n:]) > min(losses[:-n]) - tol
+
+
+def _print_epoch(history, max_iter, seconds):
+    score = f", validation score {history.scores[-1]:.6f}" if history.scores else ""
+    line = f"Epoch {len(history.losses)}/{max_iter}: loss {history.losses[-1]:.6f}{score}, {seconds:.2f} s"
+    print(line)  # noqa: T201 asked for by verbose

@@ -1,0 +1,97 @@
+"""The link between the attributes of a fitted estimator and the parameters of its module.
+
+``names`` are an estimator's ``_parameter_attributes``: parameter of the module -> attribute. Several layers are a list.
+"""
+
+from operator import is_
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+_CACHE: WeakKeyDictionary = WeakKeyDictionary()
+"""Estimator -> what its module was built from, and the module."""
+
+
+def attributes_from_parameters(parameters, names):
+    """Return the attributes, by name, that hold a module's parameters."""
+    attributes: dict = {}
+    for name, array in parameters.items():
+        stem, _, number = name.rpartition(".")
+        if number.isdigit():  # one of several layers
+            attributes.setdefault(names[stem], []).append(array)
+        else:
+            attributes[names[name]] = _transpose_coef(name, array)[()]
+    return attributes
+
+
+def parameters_from_attributes(estimator, names):
+    """Return the parameters, by name, that a fitted estimator has."""
+    parameters: dict = {}
+    for name, attribute in names.items():
+        match getattr(estimator, attribute, None):
+            case None:
+                pass
+            case list() as layers:
+                parameters |= {f"{name}.{number}": array for number, array in enumerate(layers)}
+            case array:
+                parameters[name] = _transpose_coef(name, np.asarray(array))
+    return parameters
+
+
+def _transpose_coef(name, array):
+    """Transpose w: the module has features first, ``coef_`` outputs first."""
+    return array.T if name == "linear.weight" else array
+
+
+def check_shapes(module, parameters):
+    """Raise a ValueError if a fitted model's parameters do not have the shapes of the module's."""
+    for name, parameter in module.named_parameters():
+        fitted, required = np.shape(parameters.get(name)), tuple(parameter.shape)
+        if fitted != required:
+            raise ValueError(
+                f"Shape mismatch for {name}: fitted {fitted}, required {required}. With warm_start=True and in "
+                "partial_fit, model sizes, columns and targets must not change; use warm_start=False to fit anew."
+            )
+
+
+def cached_module(estimator, names, build, device, memory):
+    """Return the module of a fitted estimator on a device, to predict with.
+
+    To build it takes as long as to predict a row, so on the CPU it is cached while the estimator has the same arrays.
+    It shares their memory: an array that is changed in place, or assigned anew, is in the next prediction.
+
+    Parameters
+    ----------
+    estimator : estimator
+    names : dict of str to str
+    build : callable
+        Takes n_outputs (or None) and a device, and returns a module of the fitted sizes.
+    device : torch.device
+    memory : int
+        What else ``build`` depends on.
+    """
+    if device.type != "cpu":
+        return _build(estimator, names, build, device)
+    sources = [memory]
+    for name in names.values():
+        value = getattr(estimator, name, None)
+        sources += value if isinstance(value, list) else [value]
+    cached, module = _CACHE.get(estimator, ((), None))
+    if len(cached) != len(sources) or cached[0] != memory or not all(map(is_, cached[1:], sources[1:])):
+        module = _build(estimator, names, build, device)
+        _CACHE[estimator] = sources, module
+    return module
+
+
+def _build(estimator, names, build, device):
+    from skafm._training import conversion
+
+    n_outputs = None if np.ndim(estimator.intercept_) == 0 else len(estimator.intercept_)
+    module = build(n_outputs, device="meta")
+    conversion.load_shared(module, parameters_from_attributes(estimator, names), device)
+    return module
+
+
+def invalidate_cache(estimator):
+    """Drop the cached module of an estimator."""
+    _CACHE.pop(estimator, None)

@@ -1,0 +1,258 @@
+"""Factorization machine estimators."""
+
+from skafm._estimators.docstrings import fill_docstring
+from skafm._estimators.explain import ExplainMixin
+from skafm._estimators.initialization import RandomInitialization
+from skafm._estimators.parameters import CLASSIFICATION, REGRESSION, TRAINING
+from skafm._estimators.targets import Classification, Regression
+
+
+class _FM(ExplainMixin, RandomInitialization):
+    """What the factorization machine is, for any target."""
+
+    _parameter_attributes = {
+        "linear.intercept": "intercept_",
+        "linear.weight": "coef_",
+        "factors": "factors_",
+        "projection": "projection_",
+    }
+    _penalties = {"linear.weight": "l2_linear", "factors": "l2_factors"}
+
+    def _build_module(self, data, n_outputs, **factory):
+        from skafm.nn import FM
+
+        return FM(data.X.shape[1], self.n_factors, n_outputs, dropout=self.dropout, **factory)
+
+    def _rebuild_module(self, n_outputs, **factory):
+        from skafm.nn import FM
+
+        n_features, n_factors = self.factors_.shape
+        return FM(n_features, n_factors, n_outputs, **factory)
+
+
+@fill_docstring
+class FMRegressor(Regression, _FM):
+    """Factorization machine for regression.
+
+    Predicts (Rendle, 2010; Eq. 1 of Xiao et al., 2017)
+
+    ``y(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j``
+
+    where the sums go over the non-zero features of a row. It is made for one-hot and other sparse data, takes any real
+    values, and costs time and memory in proportion to the non-zero entries. Where y has several columns, each has a w0,
+    a w and a vector p of its own over shared embeddings: ``sum_{i<j} p' (v_i * v_j) x_i x_j``.
+
+    Training minimizes the sample-weighted mean over the rows s of
+    ``(y(x_s) - y_s)^2 + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``, in units in which y has mean 0 and
+    standard deviation 1: no parameter needs to be changed for the units of y.
+
+    Parameters
+    ----------
+    n_factors : int, default=16
+        Embedding size k, the length of each v_i; at least 1.
+    dropout : float, default=0.0
+        Probability of dropping each of the k pooled interactions ``sum_{i<j} v_if v_jf x_i x_j`` of a row while
+        training; from 0 to below 1. There is none when predicting.
+    {l2_linear}
+    l2_factors : float, default=0.01
+        Penalty on V; a feature is penalized once for each row that has it. Equals libFM's ``regv`` divided by the
+        standard deviation of y.
+    {solver}
+    {learning_rate}
+    {schedule}
+    {clip}
+    {rest}
+
+    Attributes
+    ----------
+    {regressor_linear_}
+    factors_ : ndarray of shape (n_features, n_factors)
+        V. A product ``<v_i, v_j>`` is in the units of y.
+    projection_ : ndarray of shape (n_outputs, n_factors)
+        p, in the units of y, where y has several columns.
+    {training_}
+
+    See Also
+    --------
+    AFMRegressor : Weighs the interactions by attention.
+    FMClassifier : For classification.
+
+    References
+    ----------
+    S. Rendle, "Factorization Machines", ICDM 2010.
+
+    S. Rendle, "Factorization Machines with libFM", ACM TIST 3(3), 2012.
+
+    J. Xiao et al., "Attentional Factorization Machines: Learning the Weight of Feature Interactions via Attention
+    Networks", IJCAI 2017.
+
+    Examples
+    --------
+    The exclusive or of two columns, which no linear model can see:
+
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skafm import FMRegressor
+    >>> X, y = [["a", "c"], ["a", "d"], ["b", "c"], ["b", "d"]] * 25, [0, 1, 1, 0] * 25
+    >>> model = make_pipeline(OneHotEncoder(), FMRegressor(random_state=0)).fit(X, y)
+    >>> model.predict(X[:4]).round()
+    array([0., 1., 1., 0.])
+    """
+
+    _parameter_constraints = TRAINING | REGRESSION
+
+    def __init__(
+        self,
+        n_factors=16,
+        *,
+        dropout=0.0,
+        l2_linear=0.0,
+        l2_factors=0.01,
+        solver="adagrad",
+        learning_rate=0.05,
+        batch_size="auto",
+        max_iter=100,
+        tol=1e-3,
+        n_iter_no_change=5,
+        early_stopping="auto",
+        validation_fraction=0.1,
+        scoring="loss",
+        warm_start=False,
+        shuffle=True,
+        clip=False,
+        verbose=False,
+        random_state=None,
+        device="cpu",
+    ):
+        self.n_factors = n_factors
+        self.dropout = dropout
+        self.l2_linear = l2_linear
+        self.l2_factors = l2_factors
+        self.solver = solver
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.scoring = scoring
+        self.warm_start = warm_start
+        self.shuffle = shuffle
+        self.clip = clip
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device
+
+
+@fill_docstring
+class FMClassifier(Classification, _FM):
+    """Factorization machine for classification.
+
+    The raw score (Rendle, 2010; Eq. 1 of Xiao et al., 2017)
+
+    ``raw(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j``
+
+    is the log-odds of the second of two classes; the sums go over the non-zero features of a row. With more classes
+    each has a w0, a w and a vector p of its own over shared embeddings, ``sum_{i<j} p' (v_i * v_j) x_i x_j`` in place
+    of the last sum, and the probabilities are the softmax of the raw scores.
+
+    Training minimizes the sample-weighted mean over the rows s of
+    ``-log P(y_s) + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``.
+
+    Parameters
+    ----------
+    n_factors : int, default=16
+        Embedding size k, the length of each v_i; at least 1.
+    dropout : float, default=0.0
+        Probability of dropping each of the k pooled interactions ``sum_{i<j} v_if v_jf x_i x_j`` of a row while
+        training; from 0 to below 1. There is none when predicting.
+    {l2_linear}
+    l2_factors : float, default=0.003
+        Penalty on V; a feature is penalized once for each row that has it.
+    {solver}
+    {learning_rate}
+    {schedule}
+    {class_weight}
+    {rest}
+
+    Attributes
+    ----------
+    {classifier_linear_}
+    factors_ : ndarray of shape (n_features, n_factors)
+        V.
+    projection_ : ndarray of shape (n_classes, n_factors)
+        p, with more than two classes.
+    {training_}
+
+    See Also
+    --------
+    AFMClassifier : Weighs the interactions by attention.
+    FMRegressor : For regression.
+
+    References
+    ----------
+    S. Rendle, "Factorization Machines", ICDM 2010.
+
+    S. Rendle, "Factorization Machines with libFM", ACM TIST 3(3), 2012.
+
+    J. Xiao et al., "Attentional Factorization Machines: Learning the Weight of Feature Interactions via Attention
+    Networks", IJCAI 2017.
+
+    Examples
+    --------
+    The exclusive or of two columns, which no linear model can see:
+
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skafm import FMClassifier
+    >>> X, y = [["a", "c"], ["a", "d"], ["b", "c"], ["b", "d"]] * 25, ["no", "yes", "yes", "no"] * 25
+    >>> model = make_pipeline(OneHotEncoder(), FMClassifier(random_state=0)).fit(X, y)
+    >>> model.predict(X[:4])
+    array(['no', 'yes', 'yes', 'no'], dtype='<U3')
+    """
+
+    _parameter_constraints = TRAINING | CLASSIFICATION
+
+    def __init__(
+        self,
+        n_factors=16,
+        *,
+        dropout=0.0,
+        l2_linear=0.0,
+        l2_factors=0.003,
+        solver="adagrad",
+        learning_rate=0.05,
+        batch_size="auto",
+        max_iter=100,
+        tol=1e-3,
+        n_iter_no_change=5,
+        early_stopping="auto",
+        validation_fraction=0.1,
+        scoring="loss",
+        warm_start=False,
+        shuffle=True,
+        class_weight=None,
+        verbose=False,
+        random_state=None,
+        device="cpu",
+    ):
+        self.n_factors = n_factors
+        self.dropout = dropout
+        self.l2_linear = l2_linear
+        self.l2_factors = l2_factors
+        self.solver = solver
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.scoring = scoring
+        self.warm_start = warm_start
+        self.shuffle = shuffle
+        self.class_weight = class_weight
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device

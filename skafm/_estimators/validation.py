@@ -1,0 +1,141 @@
+"""Input validation: rows, sample weights, and the validation set for early stopping."""
+
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skafm._estimators.sklearn_compat import check_sample_weight
+from skafm._estimators.sparse_checks import check_sparse
+from skafm._training.collectives import ProcessGroup, check_same_settings
+
+_FEW_SAMPLES = 1000
+"""Up to this number, ``early_stopping="auto"`` uses no validation set."""
+
+
+class Samples(NamedTuple):
+    """Validated samples of positive weight."""
+
+    X: object
+    """ndarray or CSR of shape (n_samples, n_features)."""
+    y: np.ndarray
+    """Checked targets: class numbers, or float64."""
+    weight: np.ndarray
+    """(n_samples,) With the class weights."""
+    group: ProcessGroup
+    """The processes that have the other samples."""
+
+
+class InputValidation(BaseEstimator, ABC):
+    """Validates what an estimator is given."""
+
+    _target_checks: dict[str, bool]
+    """Options of scikit-learn's checks of y."""
+
+    @abstractmethod
+    def _check_target(self, y, weight, group, *, training):
+        """Return checked targets and the samples' weights; if ``training``, remember what the targets can be."""
+
+    @abstractmethod
+    def _stratify(self, y):
+        """Return the strata (n_samples,) of a random split, or None."""
+
+    def _split_validation(self, X, y, sample_weight, given, group, *, reset):
+        """Return the samples to train on, and the validation set or None; ``given`` has X, y and weights of one."""
+        has_set = given[0] is not None
+        if has_set != (given[1] is not None):
+            raise ValueError("X_val and y_val must be given together: pass both or neither.")
+        if has_set and not self.early_stopping:
+            raise ValueError("X_val and y_val need early stopping: set early_stopping=True, or do not pass them.")
+        if given[2] is not None and not has_set:
+            raise ValueError("sample_weight_val needs X_val and y_val: pass them too, or do not pass it.")
+        train = self._validate_samples(X, y, sample_weight, group, reset=reset, training=True)
+        if has_set:
+            with _prefix_error("Invalid X_val, y_val or sample_weight_val"):
+                X_val, y_val, weight_val = given
+                return train, self._validate_samples(X_val, y_val, weight_val, group, reset=False, training=False)
+        few = self.early_stopping == "auto" and group.all_reduce_sum(len(train.y)) <= _FEW_SAMPLES
+        if few or not self.early_stopping:
+            return train, None
+        size = {"test_size": self.validation_fraction, "random_state": check_random_state(self.random_state)}
+        with _prefix_error(f"validation_fraction={self.validation_fraction} cannot split {len(train.y)} samples"):
+            parts = train_test_split(*train[:3], stratify=self._stratify(train.y), **size)
+        X_train, X_val, y_train, y_val, weight_train, weight_val = parts
+        return Samples(X_train, y_train, weight_train, group), Samples(X_val, y_val, weight_val, group)
+
+    def _validate_samples(self, X, y, sample_weight, group, *, reset, training):
+        """Return validated samples, without those of weight zero."""
+        dtype = [np.float64, np.float32]
+        X, y = self._validate(X, y, dtype=dtype, reset=reset, **self._target_checks)
+        weight = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        if not 0 < weight.sum() < np.inf:
+            raise ValueError(
+                f"sample_weight must have a finite sum above zero, but sums to {weight.sum()}: only the ratios of the "
+                "weights matter, so divide them all by the largest, or leave out samples of weight zero."
+            )
+        if not weight.all():
+            X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
+        if training:
+            check_same_settings(group, self._settings(X, y))
+        y, weight = self._check_target(y, weight, group, training=training)
+        return Samples(X, y, weight, group)
+
+    def _settings(self, X, y):
+        """Return what must be the same on all ranks, as far as it can be compared."""
+        own = {"device", "random_state", "verbose"}
+        plain = (bool, int, float, str, list, tuple, type(None))
+        shared = {n: v for n, v in self.get_params(deep=False).items() if n not in own and isinstance(v, plain)}
+        names = tuple(getattr(self, "feature_names_in_", ()))
+        shared |= {"n_features": X.shape[1], "feature_names": names, "dtype": X.dtype.name, "n_outputs": y.shape[1:]}
+        return shared | {"model": type(self).__name__}
+
+    def _validate(self, *arrays, **checks):
+        """Return rows, and targets if given, as scikit-learn's checks leave them, the rows dense or CSR."""
+        X, *y = arrays
+        try:
+            return validate_data(self, check_sparse(X), *y, accept_sparse="csr", **checks)
+        except ValueError as error:
+            if "convert string to float" not in str(error) or not _has_strings(X):
+                raise
+            raise ValueError(
+                f"X contains strings ({error}): encode categorical columns first, e.g. "
+                f"make_pipeline(OneHotEncoder(handle_unknown='ignore'), {type(self).__name__}())."
+            ) from error
+
+    def _validate_rows(self, X):
+        """Return the rows to predict, in the precision of the model."""
+        check_is_fitted(self)
+        return self._validate(X, dtype=self.factors_.dtype, reset=False)
+
+
+def check_finite(X, *results):
+    """Raise a ValueError if the predictions of the rows X are not finite."""
+    if not all(np.isfinite(result).all() for result in results):
+        largest = np.abs(X.data if issparse(X) else X).max()  # X.max() would sort the caller's entries
+        raise ValueError(
+            f"A prediction is not finite: X, up to {largest}, is too large for this model in {X.dtype}. Scale X, e.g. "
+            "with MaxAbsScaler, to fit and to predict."
+        )
+
+
+def _has_strings(X):
+    """Return whether rows, sparse or not, are not all numbers."""
+    try:
+        return not issparse(X) and np.asarray(X).dtype.kind in "OUST"
+    except ValueError:  # ragged lists
+        return False
+
+
+@contextmanager
+def _prefix_error(prefix):
+    """Put a prefix before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{prefix}: {error}") from error

@@ -1,0 +1,11 @@
+"""The torch side of training, which knows no model and no scikit-learn.
+
+- ``losses``: a new loss is a function there.
+- ``optimizers``: a new optimizer is a class there.
+- ``loop``: the only training loop and the only prediction loop.
+- ``trainer``: a training in progress, as the estimators use it.
+- ``conversion``: from NumPy and SciPy to torch and back.
+- ``batching``: the rows on the device, and batches of them.
+- ``collectives``: communication between processes.
+- ``errors``: what may be raised.
+"""

@@ -1,0 +1,110 @@
+"""From NumPy and SciPy to torch and back: devices, data sets, parameters, predictions."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from skafm._training.batching import CSRRows, Dataset, as_read_only_tensor, split_batch
+from skafm._training.collectives import ProcessGroup
+from skafm._training.loop import predict
+from skafm.nn._base import Model
+
+
+def resolve_device(device: Any) -> torch.device:
+    """Return the ``torch.device`` that a constructor parameter names."""
+    if not isinstance(device, str | torch.device):
+        raise ValueError(f"device must be 'cpu', 'cuda', 'auto', another str or a torch.device, got {device!r}.")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+        if found.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"device={device!r} asks for CUDA, but torch finds no CUDA device: use 'cpu' or 'auto'.")
+        torch.Generator(found)  # fails if this torch, or this machine, cannot compute there
+    except RuntimeError as error:
+        raise ValueError(f"Unknown device {device!r}: use 'cpu', 'cuda', 'cuda:1', ... or 'auto'.") from error
+    return found
+
+
+def make_generator(seed: int, device: torch.device) -> torch.Generator:
+    """Return a random generator on the device."""
+    return torch.Generator(device).manual_seed(seed)
+
+
+def to_dataset(
+    X: Any, target: NDArray[Any], weight: NDArray[Any], group: ProcessGroup, device: torch.device
+) -> Dataset:
+    """Put rows, targets and sample weights on the device; the weights get mean 1 over all processes of the group."""
+    _raise_trim_threshold()
+    rows = CSRRows.from_scipy(X, device)
+    lows, highs = zip(*group.all_gather((weight.min(), weight.max())), strict=True)
+    mean = group.all_reduce_sum(weight.sum()) / group.all_reduce_sum(len(weight))
+    tensor = partial(torch.tensor, dtype=rows.dtype, device=device)
+    return Dataset(rows, tensor(target), None if min(lows) == max(highs) else tensor(weight / mean), group)
+
+
+@cache
+def _raise_trim_threshold() -> None:
+    """Have glibc's malloc keep up to 64 MiB of freed memory, as it does for any process that has freed 32 MiB at once.
+
+    glibc returns free memory at the heap's end to the kernel once it is twice the largest block freed so far. Training
+    frees its tensors after each step and would ask the kernel for the same pages in the next: 2,000 faults, 4 ms.
+    """
+    torch.empty(2**25 - 2**16, dtype=torch.uint8)  # blocks above 32 MiB do not move the threshold
+
+
+def get_intercept(model: Model) -> Tensor:
+    """Return the parameter w0, which every model has under this name, at the top or in its linear part."""
+    return next(p for name, p in model.named_parameters() if name.rpartition(".")[2] == "intercept")
+
+
+def set_intercept(model: Model, intercept: ArrayLike) -> None:
+    """Set the parameter w0."""
+    (value,) = tensors_like(model, intercept)
+    get_intercept(model).detach().copy_(value)
+
+
+def tensors_like(model: Model, *numbers: ArrayLike) -> tuple[Tensor, ...]:
+    """Return numbers as tensors of the model's dtype, on its device."""
+    like = get_intercept(model)
+    return tuple(torch.as_tensor(np.asarray(number), dtype=like.dtype, device=like.device) for number in numbers)
+
+
+def load_parameters(
+    model: Model, parameters: Mapping[str, ArrayLike], shift: ArrayLike, scale: ArrayLike, device: torch.device
+) -> None:
+    """Set a model's parameters from arrays, rescaled so that the raw score becomes ``shift + scale * raw``."""
+    dtypes = {name: parameter.dtype for name, parameter in model.named_parameters()}
+    state = {name: torch.tensor(array, dtype=dtypes[name], device=device) for name, array in parameters.items()}
+    model.load_state_dict(state, assign=True)
+    model.load_state_dict(model._rescaled_parameters(*tensors_like(model, shift, scale)), assign=True)
+
+
+def load_shared(model: Model, parameters: Mapping[str, NDArray[Any]], device: torch.device) -> None:
+    """Give a model built on the meta device read-only parameters: on the CPU they share the arrays' memory."""
+    tensors = {name: as_read_only_tensor(array, device) for name, array in parameters.items()}
+    model.load_state_dict(tensors, assign=True)
+
+
+def predict_raw(model: Model, X: Any, device: torch.device, memory: int) -> NDArray[Any]:
+    """Return the raw score, (n_samples,) or (n_samples, C), of each row."""
+    _raise_trim_threshold()
+    raw: NDArray[Any] = predict(model, CSRRows.from_scipy(X, device), model._predict_batch_size, memory).numpy(
+        force=True
+    )
+    return raw
+
+
+def iter_pair_terms(model: Any, X: Any, device: torch.device, memory: int) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Yield the fields of ``PairTerms`` of one part of the rows after another."""
+    batch = CSRRows.from_scipy(X, device).slice(0, X.shape[0])
+    lengths = batch.offsets.diff().long()
+    cost = 16 * model.factors.element_size() * (lengths * (lengths - 1) // 2 + 1)  # three times the result's bytes
+    for part, rows in split_batch(batch, cost, memory // 4):
+        first, *others = model.pair_terms(*rows, chunk_elements=memory // 64)
+        yield tuple(each.numpy(force=True) for each in (first + part.start, *others))

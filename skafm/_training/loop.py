@@ -1,0 +1,218 @@
+"""The only training loop and the only prediction loop. They take any model and know none."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn.functional import embedding_bag
+
+from skafm._training.batching import CSRRows, Dataset, compact_features, split_batch
+from skafm._training.collectives import Step
+from skafm._training.errors import DivergenceError
+from skafm._training.optimizers import Optimizer
+from skafm.nn._base import Batch, Model, TransposedBatch
+
+
+class Objective(NamedTuple):
+    """Loss and L2 penalties: the function that training minimizes.
+
+    The mean over the rows s of ``weight_s * (loss_s + sum_{i in s} penalty * ||parameter_i||^2)``, summed over the
+    per-feature parameters, plus ``penalty * ||parameter||^2`` for each other one. So a feature is penalized once for
+    each row that has it, as in libFM, and a batch needs only its own features.
+    """
+
+    loss: Callable[[Tensor, Tensor], Tensor]
+    """Pointwise loss of raw score (B,) and target (B,): (B,)."""
+    penalties: Mapping[str, float]
+    """Strength by name of the parameter, above zero."""
+
+
+class BatchConfig(NamedTuple):
+    """How an epoch is divided into batches."""
+
+    batch_size: int
+    """Most rows of a batch, over all ranks; the batches of an epoch differ by at most one row."""
+    shuffle: bool
+    """Whether each epoch takes the rows in a new order."""
+    memory: int
+    """Bytes: a batch that needs more is processed in micro-batches, whose gradients add up to the same step."""
+
+
+def train(
+    model: Model,
+    dataset: Dataset,
+    objective: Objective,
+    optimizer: Optimizer,
+    config: BatchConfig,
+    generator: torch.Generator,
+) -> Iterator[float]:
+    """Train one epoch for each item that the caller takes.
+
+    Parameters
+    ----------
+    model : Model
+        Trained in place: its parameters that require a gradient.
+    dataset : Dataset
+    objective : Objective
+    optimizer : Optimizer
+        Of these parameters of ``model``.
+    config : BatchConfig
+    generator : torch.Generator
+        Draws the order of the rows, on the device of the data set.
+
+    Yields
+    ------
+    loss : float
+        Mean objective over the batches of an epoch.
+
+    Raises
+    ------
+    DivergenceError
+        If the loss or a parameter is no longer finite.
+    """
+    lengths, group = dataset.rows.indptr.diff(), dataset.group
+    worst = config.batch_size * float(model._bytes_per_row(lengths).max())
+    memory = config.memory if worst > config.memory else None
+    batches = _partition_batches(group.all_gather(len(dataset.rows)), group.rank, config.batch_size)
+    for epoch in count(1):
+        model.train()
+        order = _row_order(dataset, config, generator)
+        loss = _run_epoch(model, dataset, objective, optimizer, order, batches, memory)
+        if not (math.isfinite(loss) and _all_finite(model, optimizer)):
+            what = "A gradient became too large" if math.isfinite(loss) else f"The loss became {loss}"
+            raise DivergenceError(f"{what} in epoch {epoch}")
+        yield loss
+
+
+def _partition_batches(counts: Sequence[int], rank: int, batch_size: int) -> list[tuple[int, int]]:
+    """Distribute the rows of all ranks over the batches, round robin; return each batch's size on a rank and in all."""
+    n, before = sum(counts), sum(counts[:rank])
+    steps = -(-n // batch_size)
+
+    def size(start: int, stop: int, batch: int) -> int:
+        return (batch - start) // steps - (batch - stop) // steps
+
+    return [(size(before, before + counts[rank], batch), size(0, n, batch)) for batch in range(steps)]
+
+
+def _row_order(dataset: Dataset, config: BatchConfig, generator: torch.Generator) -> Tensor:
+    """Return the order (n_samples,) of the rows in an epoch."""
+    n, device = len(dataset.rows), dataset.target.device
+    return torch.randperm(n, generator=generator, device=device) if config.shuffle else torch.arange(n, device=device)
+
+
+def _all_finite(model: Model, optimizer: Optimizer) -> bool:
+    """Return whether parameters and optimizer states are finite: Adagrad does not move where a state is infinite."""
+    tensors = [p.detach() for p in model.parameters() if p.is_floating_point()]
+    tensors += [state for states in optimizer.states.values() for state in states]
+    extremes = torch.stack([torch.stack(each.aminmax()) for each in tensors])  # nan, if any
+    return bool(extremes.isfinite().all())
+
+
+def _run_epoch(
+    model: Model,
+    dataset: Dataset,
+    objective: Objective,
+    optimizer: Optimizer,
+    order: Tensor,
+    batches: Sequence[tuple[int, int]],
+    memory: int | None,
+) -> float:
+    """Take a step on each batch and return the mean objective."""
+    total, n = torch.zeros((), device=order.device, dtype=torch.float64), 0
+    parts = torch.split(order, [local_size for local_size, _ in batches])
+    for rows, (local_size, size) in zip(parts, batches, strict=True):
+        step = compute_step(model, dataset, rows, objective, memory)
+        step = dataset.group.all_reduce(step, local_size / size, optimizer.parameters)
+        optimizer.step(step.parameters, step.gradients, dict.fromkeys(step.tables, step.features))
+        total += size * step.loss
+        n += size
+    return float(total) / n
+
+
+def compute_step(model: Model, dataset: Dataset, rows: Tensor, objective: Objective, memory: int | None) -> Step:
+    """Return the objective of the given rows (B,) and its gradients, in micro-batches if memory (bytes) demands it."""
+    target = dataset.target.index_select(0, rows)  # (B,)
+    weight = None if dataset.weight is None else dataset.weight.index_select(0, rows)  # (B,)
+    # The model gets only the batch's own U features, so that nothing in a step has the size of the table.
+    features, batch, transposed = compact_features(dataset.rows.take(rows), dataset.rows.n_features)  # (U,)
+    parameters, trained = {}, {}
+    for name, parameter in model.named_parameters():
+        value = parameter.detach()
+        parameters[name] = value.index_select(0, features) if name in model._per_feature else value
+        if parameter.requires_grad:
+            trained[name] = parameters[name].requires_grad_()
+    n_rows = max(len(rows), 1)
+    total = target.new_zeros(())
+    gradients: list[Tensor] = []
+    whole = [(slice(None), batch)]
+    for part, micro_batch in whole if memory is None else split_batch(batch, _bytes_of(model, batch), memory):
+        known = transposed if micro_batch is batch else None
+        options = {} if weight is None or not model._needs_sample_weight else {"weight": weight[part]}
+        raw: Tensor = functional_call(model, parameters, (*micro_batch, known), options)
+        losses = objective.loss(raw, target[part])
+        loss = (losses.sum() if weight is None else weight[part] @ losses) / n_rows
+        total += loss.detach()
+        found = torch.autograd.grad(loss, list(trained.values()))
+        del raw, losses, loss  # frees their graph before the next micro-batch
+        gradients = [a + b for a, b in zip(gradients, found, strict=True)] if gradients else list(found)
+    named = dict(zip(trained, gradients, strict=True))
+    if objective.penalties:
+        frequency = _frequency(transposed, weight, n_rows, target.dtype)
+        total += _add_penalties(named, trained, objective, model._per_feature, frequency)
+    return Step(total, trained, named, features, [name for name in model._per_feature if name in trained])
+
+
+def _bytes_of(model: Model, batch: Batch) -> Tensor:
+    """Return the memory (B,) in bytes that each row of a batch needs."""
+    return model._bytes_per_row(batch.offsets.diff())
+
+
+def _frequency(transposed: TransposedBatch, weight: Tensor | None, n_rows: int, dtype: torch.dtype) -> Tensor:
+    """Return the fraction (U,) of the batch's rows, weighted (B,), that have each of its features."""
+    rows, _, offsets = transposed
+    if weight is None:
+        return offsets.diff().to(dtype) / n_rows
+    total = embedding_bag(rows, weight.unsqueeze(1), offsets, mode="sum", include_last_offset=True)  # (U, 1)
+    return total.squeeze(1) / len(weight)
+
+
+@torch.no_grad()
+def _add_penalties(
+    gradients: Mapping[str, Tensor],
+    parameters: Mapping[str, Tensor],
+    objective: Objective,
+    per_feature: Sequence[str],
+    frequency: Tensor,
+) -> Tensor:
+    """Add the gradients of the penalties to those of the loss, and return the penalties (a scalar)."""
+    total = frequency.new_zeros(())
+    for name, penalty in objective.penalties.items():
+        parameter = parameters[name].unsqueeze(-1).flatten(1)  # (rows, numbers of a row)
+        gradient = gradients[name].unsqueeze(-1).flatten(1)
+        norms = torch.linalg.vector_norm(parameter, dim=1).square_()  # (rows,)
+        if name in per_feature:
+            total += penalty * (frequency @ norms)
+            gradient.addcmul_(frequency.unsqueeze(1), parameter, value=2 * penalty)
+        else:
+            total += penalty * norms.sum()
+            gradient.add_(parameter, alpha=2 * penalty)
+    return total
+
+
+@torch.no_grad()
+def predict(model: Model, rows: CSRRows, batch_size: int, memory: int) -> Tensor:
+    """Return the raw score, (n_samples,) or (n_samples, C), of each row, without dropout.
+
+    A batch has at most ``batch_size`` rows, and fewer if more would need more than ``memory`` bytes.
+    """
+    model.train(False)
+    raw = []
+    for start in range(0, len(rows), batch_size):
+        batch = rows.slice(start, min(start + batch_size, len(rows)))
+        raw += [model(*part) for _, part in split_batch(batch, _bytes_of(model, batch), memory)]
+    return torch.cat(raw)

@@ -1,0 +1,133 @@
+"""Attentional factorization machine (Xiao et al., 2017)."""
+
+import torch
+from torch import Tensor, nn
+
+from skafm.nn import functional
+from skafm.nn._base import TransposedBatch
+from skafm.nn._linear import SparseLinear
+from skafm.nn._pairs import attentional_interaction, pair_bytes
+from skafm.nn._pairwise import PairModel
+
+
+class AFM(PairModel):
+    """Attentional factorization machine on ragged rows (Eq. 6).
+
+    ``raw(x) = w0 + sum_i w_i x_i + p' sum_{i<j} a_ij (v_i * v_j) x_i x_j`` with the attention a_ij of Eq. 5.
+
+    With several outputs each has its w0, its w and its p; embeddings and attention are shared.
+
+    Parameters
+    ----------
+    n_features : int
+        TransposedBatch of the rows, at least 1.
+    n_factors : int
+        Embedding size k.
+    attention_size : int
+        Attention factor t.
+    n_outputs : int, optional
+        C, the number of raw scores of a row; by default one, without an axis of its own.
+    dropout : float, default=0.0
+        Probability of dropping each of the k pooled interactions of a row in training, from 0 to below 1.
+    initial_projection : float, default=1.0
+        Initial value of every element of p, with several outputs the standard deviation of a normal distribution. With
+        the typical number of pairs of a row the model starts as an FM.
+    reduced_precision : bool, default=False
+        Whether training multiplies the attention network's matrices in bfloat16 if a batch has many pairs.
+    working_memory : int, default=2**30
+        Bytes that the pairs of a single row may need. A row of more pairs is processed in parts, with gradient
+        checkpointing in training.
+    generator : torch.Generator, optional
+        Draws the initial parameters and dropout, on ``device``; by default torch's global one.
+    device : torch.device or str, optional
+        Device of the parameters; by default torch's.
+    dtype : torch.dtype, optional
+        Type of the parameters; by default torch's.
+
+    Examples
+    --------
+    The raw scores of two rows, the first with features 0 and 2, the second with feature 1:
+
+    >>> import torch
+    >>> from skafm.nn import AFM
+    >>> model = AFM(n_features=3, n_factors=4, attention_size=2)
+    >>> indices, values, offsets = torch.tensor([0, 2, 1]), torch.tensor([1.0, 0.5, 2.0]), torch.tensor([0, 2, 3])
+    >>> model(indices, values, offsets).shape
+    torch.Size([2])
+    """
+
+    _predict_batch_size = 2**15  # the more rows, the fewer distinct pairs a row
+
+    def __init__(
+        self,
+        n_features: int,
+        n_factors: int,
+        attention_size: int,
+        n_outputs: int | None = None,
+        *,
+        dropout: float = 0.0,
+        initial_projection: float = 1.0,
+        reduced_precision: bool = False,
+        working_memory: int = 2**30,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.linear = SparseLinear(n_features, n_outputs, device=device, dtype=dtype)
+        self.factors = nn.Parameter(torch.empty(n_features, n_factors, device=device, dtype=dtype))
+        self.attention_weight = nn.Parameter(torch.empty(attention_size, n_factors, device=device, dtype=dtype))  # W
+        self.attention_bias = nn.Parameter(torch.empty(attention_size, device=device, dtype=dtype))  # b
+        # DIFF: the authors draw h from N(0, 1). With h = 0 attention starts uniform, and the model as an FM.
+        self.attention_projection = nn.Parameter(torch.full((attention_size,), 0.0, device=device, dtype=dtype))  # h
+        shape = (n_factors,) if n_outputs is None else (n_outputs, n_factors)
+        self.projection = nn.Parameter(torch.full(shape, initial_projection, device=device, dtype=dtype))  # p
+        self.dropout, self.generator = dropout, generator
+        self.reduced_precision = reduced_precision
+        self.max_pairs = max(working_memory // pair_bytes(attention_size), 1)
+        if not self.factors.is_meta:  # drawing on the meta device is useless, and imports a second's worth of torch
+            std = (2 / (attention_size + n_factors)) ** 0.5
+            nn.init.normal_(self.factors, std=0.01, generator=generator)
+            nn.init.normal_(self.attention_weight, std=std, generator=generator)
+            nn.init.normal_(self.attention_bias, std=std, generator=generator)
+            if n_outputs is not None:  # if equal, V would have no gradient: those of a softmax sum to zero
+                nn.init.normal_(self.projection, std=initial_projection, generator=generator)
+
+    def forward(
+        self, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None = None
+    ) -> Tensor:
+        """Return the raw score, (B,) or (B, C), of each row; ``values=None`` means that all are 1."""
+        dropout_mask = None
+        if self.training and self.dropout > 0:
+            # DIFF: the paper drops neurons of the pair-wise layer; like its authors' code we drop them after pooling,
+            # where a mask has k numbers for each row instead of k for each pair.
+            shape = (len(offsets) - 1, self.factors.shape[1])
+            dropout_mask = functional.dropout_mask(shape, self.dropout, self.generator, self.factors)
+        network = (self.attention_weight, self.attention_bias, self.attention_projection, self.projection)
+        dtype = torch.bfloat16 if self.training and self.reduced_precision else None
+        interaction = attentional_interaction(
+            self.factors,
+            *network,
+            indices,
+            values,
+            offsets,
+            dropout_mask,
+            max_pairs=self.max_pairs,
+            matmul_dtype=dtype,
+        )
+        linear: Tensor = self.linear(indices, values, offsets, transposed)
+        return linear + interaction
+
+    def _pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``p' (v_i * v_j) x_i x_j``, (c,) or (c, C), and the attention's logits (c,) of pairs of features."""
+        interactions = self.factors[left] * self.factors[right] * product.unsqueeze(1)  # (c, k)
+        network = (self.attention_weight, self.attention_bias, self.attention_projection)
+        return torch.nn.functional.linear(interactions, self.projection), functional.attention_logits(
+            interactions, *network
+        )
+
+    def _bytes_per_row(self, lengths: Tensor) -> Tensor:
+        """Return the memory (B,) in bytes that rows of these lengths (B,) need, the parameters not counted."""
+        pairs = (lengths.long() * (lengths.long() - 1) // 2).clamp_(max=self.max_pairs)
+        row = 64 * lengths.long() + 4 * self.factors.element_size() * self.factors.shape[1]
+        return pair_bytes(len(self.attention_bias)) * pairs + row

@@ -1,0 +1,67 @@
+"""What all models share: the batch that they take, and what the training loop asks of them."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Batch(NamedTuple):
+    """Ragged rows in CSR form: the arguments of a model's ``forward``."""
+
+    indices: Tensor
+    """(N,) Feature of each entry."""
+    values: Tensor | None
+    """(N,) Value of each entry; None if all are 1."""
+    offsets: Tensor
+    """(B + 1,) Row r has the entries ``offsets[r]:offsets[r + 1]``."""
+
+
+class TransposedBatch(NamedTuple):
+    """The same entries in CSC form, feature by feature: gradients are sums over it."""
+
+    rows: Tensor
+    """(N,) Row of each entry."""
+    values: Tensor | None
+    """(N,) Value of each entry; None if all are 1."""
+    offsets: Tensor
+    """(n_features + 1,) Feature i has the entries ``offsets[i]:offsets[i + 1]``."""
+
+
+class Model(nn.Module, ABC):
+    """A model of ragged rows, ``raw(x) = w0 + ...``, whose parameters have the same names in all models.
+
+    ``linear.intercept`` or ``intercept`` is w0, ``linear.weight`` w, ``factors`` the embeddings V and ``projection`` p,
+    in which the rest of the raw score is linear.
+    """
+
+    _per_feature: ClassVar[tuple[str, ...]] = ("linear.weight", "factors")
+    """Names of the parameters with one row for each feature."""
+    _needs_sample_weight: ClassVar[bool] = False
+    """Whether ``forward`` takes the rows' weights as ``weight`` in training."""
+    _predict_batch_size: ClassVar[int] = 2**14
+    """Most rows that are predicted at once."""
+
+    @abstractmethod
+    def forward(
+        self, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None = None
+    ) -> Tensor:
+        """Return the raw score, (B,) or (B, C), of each row of a batch; ``values=None`` means that all are 1."""
+
+    @abstractmethod
+    def _bytes_per_row(self, lengths: Tensor) -> Tensor:
+        """Return the memory (B,) in bytes that rows of these lengths (B,) need, the parameters not counted."""
+
+    @torch.no_grad()
+    def _rescaled_parameters(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
+        """Return the parameters that make the raw score ``shift + scale * raw``; both scalars, or (C,)."""
+        state: dict[str, Tensor] = dict(self.named_parameters())
+        for name, parameter in self.named_parameters():
+            if name in {"linear.intercept", "intercept"}:
+                state[name] = shift + scale * parameter
+            elif name == "linear.weight":
+                state[name] = parameter * scale
+            elif name == "projection":  # (k,) or (C, k)
+                state[name] = parameter * (scale.unsqueeze(-1) if parameter.ndim > 1 else scale)
+        return state

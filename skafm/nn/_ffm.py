@@ -1,0 +1,117 @@
+"""Field-aware factorization machine (Juan et al., 2016)."""
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from skafm.nn import _sparse_ops, functional
+from skafm.nn._base import TransposedBatch
+from skafm.nn._layers import ParameterFactory
+from skafm.nn._linear import SparseLinear
+from skafm.nn._pairwise import PairModel
+
+
+class FFM(PairModel):
+    """Field-aware factorization machine on ragged rows: a feature has an embedding for each field of its partners.
+
+    ``raw(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_{i,f(j)}, v_{j,f(i)}> x_i x_j``; with several outputs each weighs the
+    k products of the last sum by a p of its own.
+
+    Parameters
+    ----------
+    fields : array-like of shape (n_features,)
+        f(i), the field of each feature, an integer from 0.
+    n_factors : int
+        Embedding size k.
+    n_outputs : int, optional
+        C, the number of raw scores of a row; by default one, and no p.
+    dropout : float, default=0.0
+        Probability of dropping each of the k pooled interactions of a row in training, from 0 to below 1.
+    generator : torch.Generator, optional
+        Draws the initial parameters and dropout, on ``device``; by default torch's global one.
+    device : torch.device or str, optional
+        Device of the parameters; by default torch's.
+    dtype : torch.dtype, optional
+        Type of the parameters; by default torch's.
+
+    Examples
+    --------
+    The raw scores of two rows, the first with features 0 and 2, the second with feature 1:
+
+    >>> import torch
+    >>> from skafm.nn import FFM
+    >>> model = FFM(fields=[0, 0, 1], n_factors=4)
+    >>> indices, values, offsets = torch.tensor([0, 2, 1]), torch.tensor([1.0, 0.5, 2.0]), torch.tensor([0, 2, 3])
+    >>> model(indices, values, offsets).shape
+    torch.Size([2])
+    """
+
+    projection: nn.Parameter | None
+    _per_feature = ("linear.weight", "factors", "fields")
+
+    def __init__(
+        self,
+        fields: ArrayLike,
+        n_factors: int,
+        n_outputs: int | None = None,
+        *,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        factory, numbers = ParameterFactory(generator, device, dtype), torch.as_tensor(fields)
+        self.n_fields = int(numbers.max()) + 1
+        self.linear = SparseLinear(len(numbers), n_outputs, device=device, dtype=dtype)
+        # Initially the products of a row's pairs have the scale of an FM's.
+        self.factors = factory.normal(len(numbers), self.n_fields, n_factors, std=0.01)
+        self.fields = nn.Parameter(numbers.to(device), requires_grad=False)
+        self.register_parameter(
+            "projection", None if n_outputs is None else factory.normal(n_outputs, n_factors, std=1.0)
+        )
+        self.dropout, self.generator = dropout, generator
+
+    def forward(
+        self, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None = None
+    ) -> Tensor:
+        """Return the raw score, (B,) or (B, C), of each row; ``values=None`` means that all are 1."""
+        pooled = self._pooled(indices, values, offsets, transposed)  # (B, k)
+        if self.training and self.dropout > 0:
+            pooled = pooled * functional.dropout_mask(pooled.shape, self.dropout, self.generator, pooled)
+        raw: Tensor = self.linear(indices, values, offsets, transposed)
+        return raw + (pooled.sum(1) if self.projection is None else pooled @ self.projection.T)
+
+    def _pooled(
+        self, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None
+    ) -> Tensor:
+        """Return ``sum_{i<j} v_{i,f(j)} * v_{j,f(i)} x_i x_j`` of each row: (B, k).
+
+        With ``S_fg = sum_{i in f} v_{i,g} x_i`` it is ``1/2 [sum_fg S_fg * S_gf - sum_i (v_{i,f(i)} x_i)^2]``.
+        """
+        table = self.factors.flatten(1)  # (n_features, F k)
+        batch = (indices, values, offsets, transposed)
+        sums = _sparse_ops.field_sum(table, self.fields, self.n_fields, *batch)  # (B, F, F k)
+        sums = sums.view(-1, *[self.n_fields] * 2, self.factors.shape[2])  # (B, F, F, k)
+        both = (sums * sums.transpose(1, 2)).sum((1, 2))  # (B, k)
+        features = torch.arange(len(table), device=table.device)
+        own = self.factors[features, self.fields]  # (n_features, k)
+        twice = both - _sparse_ops.power_sum(own, 2, *batch)  # (B, k)
+        return twice / 2
+
+    def _pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, None]:
+        """Return the interaction of pairs of features (c,) whose x_i x_j is ``product`` (c,): (c,) or (c, C)."""
+        product_ij = self.factors[left, self.fields[right]] * self.factors[right, self.fields[left]]  # (c, k)
+        interactions = product_ij * product.unsqueeze(1)
+        return (interactions.sum(1) if self.projection is None else interactions @ self.projection.T), None
+
+    def _bytes_per_row(self, lengths: Tensor) -> Tensor:
+        """Return the memory (B,) in bytes that rows of these lengths (B,) need, the parameters not counted."""
+        numbers = self.n_fields * self.factors[0].numel()
+        return 128 * lengths.long() + 6 * self.factors.element_size() * numbers
+
+    @torch.no_grad()
+    def _rescaled_parameters(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
+        """Return the parameters that make the raw score ``shift + scale * raw``; both scalars, or (C,)."""
+        state = super()._rescaled_parameters(shift, scale)
+        return state if self.projection is not None else state | {"factors": self.factors * scale.sqrt()}

@@ -1,0 +1,154 @@
+"""Higher-order factorization machine (Blondel et al., 2016)."""
+
+from math import comb
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from skafm.nn import _sparse_ops, functional
+from skafm.nn._base import TransposedBatch
+from skafm.nn._layers import ParameterFactory
+from skafm.nn._linear import SparseLinear
+from skafm.nn._pairwise import PairModel
+
+
+class HOFM(PairModel):
+    """Higher-order factorization machine on ragged rows, with embeddings of its own for each order m.
+
+    ``raw(x) = w0 + sum_i w_i x_i + sum_{m=2}^order sum_{i_1 < ... < i_m} sum_f v^m_{i_1 f} x_{i_1} ... v^m_{i_m f}
+    x_{i_m}``; with several outputs each weighs the last sum by a p^m_f of its own.
+
+    Parameters
+    ----------
+    n_features : int
+        TransposedBatch of the rows, at least 1.
+    n_factors : int
+        Embedding size k of each order.
+    order : int, default=3
+        The most features that interact, at least 2.
+    n_outputs : int, optional
+        C, the number of raw scores of a row; by default one, and no p.
+    dropout : float, default=0.0
+        Probability of dropping each of a row's interactions, k for each order, while training; from 0 to below 1.
+    generator : torch.Generator, optional
+        Draws the initial parameters and dropout, on ``device``; by default torch's global one.
+    device : torch.device or str, optional
+        Device of the parameters; by default torch's.
+    dtype : torch.dtype, optional
+        Type of the parameters; by default torch's.
+
+    Examples
+    --------
+    The raw scores of two rows, the first with features 0 and 2, the second with feature 1:
+
+    >>> import torch
+    >>> from skafm.nn import HOFM
+    >>> model = HOFM(n_features=3, n_factors=4, order=3)
+    >>> indices, values, offsets = torch.tensor([0, 2, 1]), torch.tensor([1.0, 0.5, 2.0]), torch.tensor([0, 2, 3])
+    >>> model(indices, values, offsets).shape
+    torch.Size([2])
+    """
+
+    projection: nn.Parameter | None
+
+    def __init__(
+        self,
+        n_features: int,
+        n_factors: int,
+        order: int = 3,
+        n_outputs: int | None = None,
+        *,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        factory = ParameterFactory(generator, device, dtype)
+        self.linear = SparseLinear(n_features, n_outputs, device=device, dtype=dtype)
+        self.factors = factory.normal(n_features, order - 1, n_factors, std=0.01)
+        size = (order - 1) * n_factors
+        self.register_parameter("projection", None if n_outputs is None else factory.normal(n_outputs, size, std=1.0))
+        self.dropout, self.generator = dropout, generator
+
+    def forward(
+        self, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None = None
+    ) -> Tensor:
+        """Return the raw score, (B,) or (B, C), of each row; ``values=None`` means that all are 1."""
+        sums = self._power_sums(indices, values, offsets, transposed)
+        order = len(sums)
+        # Order m has the sums of its powers 1 to m; those of power t begin with order max(t, 2).
+        kernels = [
+            functional.anova([sums[t - 1][:, m - max(t, 2)] for t in range(1, m + 1)]) for m in range(2, order + 1)
+        ]
+        interactions = torch.cat(kernels, 1)  # (B, (order - 1) k)
+        if self.training and self.dropout > 0:
+            shape = interactions.shape
+            interactions = interactions * functional.dropout_mask(shape, self.dropout, self.generator, interactions)
+        raw: Tensor = self.linear(indices, values, offsets, transposed)
+        if self.projection is None:
+            return raw + interactions.sum(1)
+        return raw + interactions @ self.projection.T
+
+    def _power_sums(
+        self, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None
+    ) -> list[Tensor]:
+        """Return ``sum_i (v_i x_i)^t`` for each power t and the orders that need it: (B, orders, k) each."""
+        sums = []
+        for t in range(1, self.factors.shape[1] + 2):
+            table = self.factors[:, max(t, 2) - 2 :]  # (n_features, orders, k)
+            total = _sparse_ops.power_sum(table.flatten(1), t, indices, values, offsets, transposed)
+            sums.append(total.view(-1, *table.shape[1:]))
+        return sums
+
+    def _pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, None]:
+        """Return what pairs of features (c,) whose x_i x_j is ``product`` (c,) add by themselves: (c,) or (c, C)."""
+        factors = self.factors[:, 0]  # (n_features, k)
+        return self._weigh(factors[left] * factors[right] * product.unsqueeze(1), 2), None
+
+    def _entry_scores(
+        self, batch: tuple[Tensor, Tensor | None, Tensor], left: Tensor, right: Tensor, rows: Tensor
+    ) -> tuple[Tensor, None]:
+        """Return the scores of pairs of entries: their own, and equal shares in those of larger sets.
+
+        A set of m features has ``m (m - 1) / 2`` pairs. The sets of a pair differ in the m - 2 others of its row, whose
+        products ``anova`` sums: the row's sums of powers without the pair's are their sums of powers.
+        """
+        indices, values, offsets = batch
+        scores, _ = super()._entry_scores(batch, left, right, rows)
+        if len(left) == 0:
+            return scores, None
+        first, bounds = rows[0], offsets[rows[0] : rows[-1] + 2]
+        part = slice(int(bounds[0]), int(bounds[-1]))
+        own = indices[part], None if values is None else values[part], bounds - bounds[0], None
+        for m in range(3, self.factors.shape[1] + 2):
+            table = self.factors[:, m - 2]  # (n_features, k)
+            z_i, z_j = (
+                table[indices[entry].long()] * (1 if values is None else values[entry].unsqueeze(1))
+                for entry in (left, right)
+            )  # (c, k)
+            sums = [_sparse_ops.power_sum(table, t, *own)[rows - first] - z_i**t - z_j**t for t in range(1, m - 1)]
+            scores = scores + self._weigh(z_i * z_j * functional.anova(sums), m) / comb(m, 2)
+        return scores, None
+
+    def _weigh(self, interactions: Tensor, m: int) -> Tensor:
+        """Return the scores, (c,) or (c, C), of interactions (c, k) of order m."""
+        if self.projection is None:
+            return interactions.sum(1)
+        k = interactions.shape[1]
+        return linear(interactions, self.projection[:, (m - 2) * k : (m - 1) * k])
+
+    def _bytes_per_row(self, lengths: Tensor) -> Tensor:
+        """Return the memory (B,) in bytes that rows of these lengths (B,) need, the parameters not counted."""
+        numbers = self.factors[0].numel() * (self.factors.shape[1] + 1)
+        return 64 * lengths.long() + 8 * self.factors.element_size() * numbers
+
+    @torch.no_grad()
+    def _rescaled_parameters(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
+        """Return the parameters that make the raw score ``shift + scale * raw``; both scalars, or (C,)."""
+        state = super()._rescaled_parameters(shift, scale)
+        if self.projection is not None:
+            return state
+        roots = scale ** (1 / torch.arange(2, self.factors.shape[1] + 2, device=scale.device).to(scale))  # (order - 1,)
+        return state | {"factors": self.factors * roots.unsqueeze(1)}

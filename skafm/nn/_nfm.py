@@ -1,0 +1,161 @@
+"""Neural factorization machine (He and Chua, 2017), and with attention the deep AFM."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from skafm.nn import _sparse_ops, functional
+from skafm.nn._base import Model, TransposedBatch
+from skafm.nn._layers import MLP, ParameterFactory
+from skafm.nn._linear import SparseLinear
+from skafm.nn._pairs import attentional_pooling, pair_bytes
+
+
+class SumPooling(nn.Module):
+    """Bi-interaction pooling ``sum_{i<j} (v_i * v_j) x_i x_j``."""
+
+    def forward(
+        self,
+        factors: Tensor,
+        indices: Tensor,
+        values: Tensor | None,
+        offsets: Tensor,
+        transposed: TransposedBatch | None,
+    ) -> Tensor:
+        """Return the pooled vector (B, k) of each row."""
+        return _sparse_ops.bi_interaction(factors, indices, values, offsets, transposed)
+
+    def bytes_per_row(self, lengths: Tensor, itemsize: int, k: int) -> Tensor:
+        """Return the memory (B,) in bytes that pooling k numbers of rows of these lengths (B,) needs."""
+        return torch.zeros_like(lengths) + 3 * itemsize * k
+
+
+class AttentionPooling(nn.Module):
+    """Attention-based pooling ``sum_{i<j} a_ij (v_i * v_j) x_i x_j`` (Eq. 4 and 5 of Xiao et al., 2017).
+
+    Parameters
+    ----------
+    n_factors : int
+        Embedding size k.
+    attention_size : int
+        Attention factor t.
+    factory : ParameterFactory
+        Draws the initial parameters.
+    working_memory : int
+        Bytes that the pairs of a single row may need.
+    """
+
+    def __init__(self, n_factors: int, attention_size: int, factory: ParameterFactory, working_memory: int) -> None:
+        super().__init__()
+        self.max_pairs = max(working_memory // pair_bytes(attention_size), 1)
+        std = (2 / (attention_size + n_factors)) ** 0.5
+        self.weight = factory.normal(attention_size, n_factors, std=std)  # W
+        self.bias = factory.normal(attention_size, std=std)  # b
+        self.projection = factory.constant(attention_size)  # h
+
+    def forward(
+        self,
+        factors: Tensor,
+        indices: Tensor,
+        values: Tensor | None,
+        offsets: Tensor,
+        transposed: TransposedBatch | None,  # noqa: ARG002 not used for pairs
+    ) -> Tensor:
+        """Return the pooled vector (B, k) of each row."""
+        network = (self.weight, self.bias, self.projection)
+        return attentional_pooling(factors, *network, indices, values, offsets, max_pairs=self.max_pairs)
+
+    def bytes_per_row(self, lengths: Tensor, itemsize: int, k: int) -> Tensor:
+        """Return the memory (B,) in bytes that pooling k numbers of rows of these lengths (B,) needs."""
+        pairs = (lengths * (lengths - 1) // 2).clamp_(max=self.max_pairs)
+        return pair_bytes(len(self.bias)) * pairs + 3 * itemsize * k
+
+
+class NFM(Model):
+    """Neural factorization machine on ragged rows: a multilayer perceptron on the pooled interactions.
+
+    ``raw(x) = w0 + sum_i w_i x_i + p' MLP(pooling of (v_i * v_j) x_i x_j)``; with several outputs each has its w0, w
+    and p.
+
+    Parameters
+    ----------
+    n_features : int
+        TransposedBatch of the rows, at least 1.
+    n_factors : int
+        Embedding size k.
+    hidden_layer_sizes : sequence of int
+        Hidden units of each layer, the first layer first.
+    attention_size : int, optional
+        Attention factor t; by default the pooling is a plain sum.
+    n_outputs : int, optional
+        C, the number of raw scores of a row; by default one, without an axis of its own.
+    dropout : float, default=0.0
+        Probability of dropping each of the k pooled interactions and of the hidden units of a row while training, from
+        0 to below 1.
+    working_memory : int, default=2**30
+        Bytes that the pairs of a single row may need, with attention. A row of more pairs is processed in parts, with
+        gradient checkpointing in training.
+    generator : torch.Generator, optional
+        Draws the initial parameters and dropout, on ``device``; by default torch's global one.
+    device : torch.device or str, optional
+        Device of the parameters; by default torch's.
+    dtype : torch.dtype, optional
+        Type of the parameters; by default torch's.
+
+    Examples
+    --------
+    The raw scores of two rows, the first with features 0 and 2, the second with feature 1:
+
+    >>> import torch
+    >>> from skafm.nn import NFM
+    >>> model = NFM(n_features=3, n_factors=4, hidden_layer_sizes=(8,))
+    >>> indices, values, offsets = torch.tensor([0, 2, 1]), torch.tensor([1.0, 0.5, 2.0]), torch.tensor([0, 2, 3])
+    >>> model(indices, values, offsets).shape
+    torch.Size([2])
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_factors: int,
+        hidden_layer_sizes: Sequence[int],
+        attention_size: int | None = None,
+        n_outputs: int | None = None,
+        *,
+        dropout: float = 0.0,
+        working_memory: int = 2**30,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        factory = ParameterFactory(generator, device, dtype)
+        self.linear = SparseLinear(n_features, n_outputs, device=device, dtype=dtype)
+        self.factors = factory.normal(n_features, n_factors, std=0.01)
+        self.pooling: SumPooling | AttentionPooling = SumPooling()
+        if attention_size is not None:
+            self.pooling = AttentionPooling(n_factors, attention_size, factory, working_memory)
+        # DIFF: He and Chua use batch normalization of the pooled vector and the layers; here there is only dropout.
+        self.mlp = MLP([n_factors, *hidden_layer_sizes], dropout, factory)
+        self.projection = factory.projection(hidden_layer_sizes[-1], n_outputs)
+        self.dropout, self.generator = dropout, generator
+        self._numbers_per_row = 4 * sum(hidden_layer_sizes)
+
+    def forward(
+        self, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None = None
+    ) -> Tensor:
+        """Return the raw score, (B,) or (B, C), of each row; ``values=None`` means that all are 1."""
+        batch = (indices, values, offsets, transposed)
+        pooled = self.pooling(self.factors, *batch)  # (B, k)
+        if self.training and self.dropout > 0:
+            pooled = pooled * functional.dropout_mask(pooled.shape, self.dropout, self.generator, pooled)
+        raw: Tensor = self.linear(*batch)
+        return raw + linear(self.mlp(pooled), self.projection)
+
+    def _bytes_per_row(self, lengths: Tensor) -> Tensor:
+        """Return the memory (B,) in bytes that rows of these lengths (B,) need, the parameters not counted."""
+        lengths, itemsize = lengths.long(), self.factors.element_size()
+        pooling = self.pooling.bytes_per_row(lengths, itemsize, self.factors.shape[1])
+        return 64 * lengths + pooling + itemsize * self._numbers_per_row
