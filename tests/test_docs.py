@@ -15,18 +15,11 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 def public():
-    """Return what the modules without an underscore have in ``__all__``, and the formulas."""
+    """Return what the modules without an underscore have in ``__all__``."""
     names = [name for _, name, _ in pkgutil.walk_packages(skafm.__path__, "skafm.") if "._" not in name]
     modules = [skafm, *map(importlib.import_module, names)]
     pairs = [(module, name) for module in modules for name in getattr(module, "__all__", ())]
-    pairs += functions_of(skafm.nn.functional)
     return sorted(f"{module.__name__}.{name}" for module, name in pairs if not inspect.ismodule(getattr(module, name)))
-
-
-def functions_of(module):
-    """Return the functions that a module defines."""
-    functions = inspect.getmembers(module, inspect.isfunction)
-    return [(module, name) for name, function in functions if function.__module__ == module.__name__]
 
 
 PUBLIC = public()

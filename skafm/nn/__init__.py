@@ -8,6 +8,7 @@ from skafm.nn._fm import FM
 from skafm.nn._hofm import HOFM
 from skafm.nn._linear import SparseLinear
 from skafm.nn._nfm import NFM
+from skafm.nn._pairwise import PairTerms
 from skafm.nn._wide_deep import WideDeep
 
 __all__ = [
@@ -17,10 +18,11 @@ __all__ = [
     "HOFM",
     "NFM",
     "DeepCross",
+    "PairTerms",
     "SparseLinear",
     "WideDeep",
     "functional",
 ]
 
-for _public in (AFM, FFM, FM, HOFM, NFM, DeepCross, SparseLinear, WideDeep):
+for _public in (AFM, FFM, FM, HOFM, NFM, DeepCross, PairTerms, SparseLinear, WideDeep):
     _public.__module__ = __name__  # pickles and documentation name the public module

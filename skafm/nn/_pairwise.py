@@ -12,18 +12,36 @@ from skafm.nn._base import Model
 
 
 class PairTerms(NamedTuple):
-    """The pairs of a batch; the raw score is the linear part plus the sum of ``attention * interaction``."""
+    """The terms of the pairs of a batch: each adds ``attention * interaction`` to the raw score of its row.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (P,)
+        Row of each pair, ascending.
+    feature_i, feature_j : Tensor of shape (P,)
+        The two features.
+    attention : Tensor of shape (P,)
+        a_ij; 1 in a model without attention.
+    interaction : Tensor of shape (P,) or (P, C)
+        The term with an attention of 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skafm.nn import AFM
+    >>> model = AFM(n_features=3, n_factors=4, attention_size=2)
+    >>> terms = model.pair_terms(torch.tensor([0, 1, 2]), None, torch.tensor([0, 3]))  # one row of three features
+    >>> terms.feature_i, terms.feature_j
+    (tensor([0, 0, 1]), tensor([1, 2, 2]))
+    >>> terms.attention  # h = 0: uniform before training
+    tensor([0.3333, 0.3333, 0.3333])
+    """
 
     rows: Tensor
-    """(P,) Row of each pair, ascending."""
     feature_i: Tensor
-    """(P,)"""
     feature_j: Tensor
-    """(P,)"""
     attention: Tensor
-    """(P,) a_ij; 1 in a model without attention."""
     interaction: Tensor
-    """(P,) or (P, C)"""
 
 
 class PairModel(Model, ABC):

@@ -16,6 +16,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+__all__ = [
+    "anova",
+    "attention_logits",
+    "attentional_interaction",
+    "attentional_pooling",
+    "bi_interaction",
+    "dropout_mask",
+    "linear",
+    "pairs",
+    "pool",
+    "row_of_entry",
+    "segment_softmax",
+    "sum_entries",
+]
+
 
 def row_of_entry(offsets: Tensor, n_entries: int | None = None) -> Tensor:
     """Return the row of each entry.
