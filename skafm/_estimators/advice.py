@@ -1,5 +1,7 @@
-"""What to do about input that a model cannot learn from: advice for error messages and warnings."""
+"""Warnings and errors of a training, with advice on what to do."""
 
+import sys
+import warnings
 from contextlib import contextmanager
 
 import numpy as np
@@ -12,6 +14,15 @@ _LARGE = 1000
 _DISTINCT = 0.9
 """Share of distinct values from which a column of large integers is taken for ids or dates."""
 _MAX_NAMED = 5
+_LIBRARIES = {"joblib", "skafm", "sklearn"}
+
+
+def warn(message, category):
+    """Warn at the line of the user's code that led here: the innermost one outside of ``_LIBRARIES``."""
+    frame, stacklevel = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _LIBRARIES:
+        frame, stacklevel = frame.f_back, stacklevel + 1
+    warnings.warn(message, category, stacklevel=stacklevel)
 
 
 def remedy(X, learning_rate, feature_names=None):

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning, InconsistentVersionWarning
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 
-from skafm._estimators.advice import explain_divergence, remedy
+from skafm._estimators.advice import explain_divergence, remedy, warn
 from skafm._estimators.callbacks import FitTask
 from skafm._estimators.early_stopping import StoppingCriterion, run_epochs
 from skafm._estimators.fitted_state import (
@@ -236,7 +236,7 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
         if loss > 2 * constant + 1:
             what = f"The training loss, {loss:.4g}, is far worse than a constant predictor's, {constant:.4g}"
             names = getattr(self, "feature_names_in_", None)
-            warnings.warn(f"{what}: {remedy(X, self.learning_rate, names)}", ConvergenceWarning, stacklevel=5)
+            warn(f"{what}: {remedy(X, self.learning_rate, names)}", ConvergenceWarning)
 
     def _partial_fit(self, X, y, sample_weight):
         """Train one epoch in the order of the rows, with the target scale and the optimizer of earlier calls."""

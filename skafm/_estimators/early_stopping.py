@@ -1,11 +1,12 @@
 """The epochs of a fit: score, report, stop, and keep the best. No model, no data and no torch here."""
 
 import time
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+
+from skafm._estimators.advice import warn
 
 
 class StoppingCriterion(NamedTuple):
@@ -77,13 +78,13 @@ def run_epochs(trainer, dataset, score, stop, *, verbose, task=None, fitted=None
         if task is None or not losses:
             raise
         done, what = True, f"Training was interrupted: returning the model after {len(losses)} completed epochs"
-        warnings.warn(f"{what} and a part of the next one.", stacklevel=6)
+        warn(f"{what} and a part of the next one.", UserWarning)
     if snapshot is not None:
         trainer.restore(snapshot)
     if not done:
         what = f"{'validation score' if scores else 'loss'} still improved by more than tol={stop.tol}"
         message = f"Maximum iterations (max_iter={stop.max_iter}) reached and the {what}: increase max_iter or tol."
-        warnings.warn(message, ConvergenceWarning, stacklevel=6)
+        warn(message, ConvergenceWarning)
     return history
 
 

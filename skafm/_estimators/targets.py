@@ -1,6 +1,5 @@
 """What y is to the raw score: one mixin for regression and one for classification, combined with a model."""
 
-import warnings
 from functools import reduce
 
 import numpy as np
@@ -10,6 +9,7 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
+from skafm._estimators.advice import warn
 from skafm._estimators.base import FactorizationMachine
 from skafm._estimators.sklearn_compat import fit_context
 
@@ -84,7 +84,7 @@ class Regression(RegressorMixin, FactorizationMachine):
             raise ValueError("y must be finite, but has missing values, nan or infinity.")
         if y.ndim > 1 and y.shape[1] == 1:
             message = "A column-vector y was passed when a 1d array was expected: use y.ravel()."
-            warnings.warn(message, DataConversionWarning, stacklevel=5)
+            warn(message, DataConversionWarning)
             y = y.ravel()
         if training:
             low, high = getattr(self, "_target_range", (np.inf, -np.inf))
