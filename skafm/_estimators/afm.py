@@ -13,7 +13,7 @@ _PRECISION = {"reduced_precision": ["boolean"]}
 
 
 class _AFM(ExplainMixin, FMInitialization):
-    """What the attentional factorization machine is, for any target."""
+    """Attentional factorization machine for any target."""
 
     _parameter_attributes = {
         "linear.intercept": "intercept_",
@@ -48,22 +48,33 @@ class _AFM(ExplainMixin, FMInitialization):
 
     def _initialize_parameters(self, module, generator, dataset, validation):
         if self.init == "random" or self.freeze_init:
-            # DIFF: the paper starts from p = 1, which makes the interactions of random vectors P times too small.
+            # DIFF: the paper's initial p is 1, which makes the interactions of random vectors P times too small.
             module.projection.detach().mul_(typical_pairs(dataset))
         super()._initialize_parameters(module, generator, dataset, validation)
 
     def attention(self, X):
-        """Return the attention weights a_ij of each row's pairs (Eq. 5).
+        """Return the attention weights of the pairs of each row.
+
+        These are the a_ij of Eq. 5 of Xiao et al. (2017). :meth:`explain` also returns the features of each pair and
+        the pair's contribution to the prediction.
 
         Parameters
         ----------
         X : {sparse matrix or array, array-like} of shape (n_samples, n_features)
+            Rows to compute the attention for.
 
         Returns
         -------
         list of ndarray of shape (n_pairs,)
-            Of each row, in the order of its pairs of non-zero features, (1, 2), (1, 3), ... (2, 3), ...; their sum is
-            1. Empty for a row with fewer than two. See :meth:`explain` for the features and what a pair adds.
+            Weights of each row, which sum to 1, in the order of the row's pairs of non-zero features: (1, 2), (1, 3),
+            ..., (2, 3), ... An array is empty if the row has fewer than two non-zero features.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model is not fitted.
+        ValueError
+            If X is malformed, or too large for a finite result.
         """
         explanation = self.explain(X)
         ends = np.searchsorted(explanation.rows, np.arange(1, len(explanation)))
@@ -79,13 +90,13 @@ class AFMRegressor(Regression, _AFM):
     ``y(x) = w0 + sum_i w_i x_i + p' sum_{i<j} a_ij (v_i * v_j) x_i x_j``,
     ``a_ij = softmax over the row's pairs of h' ReLU(W (v_i * v_j) x_i x_j + b)``
 
-    where the sums go over the non-zero features of a row and ``*`` is elementwise: a factorization machine that learns
-    which of a row's interactions matter. It costs time in proportion to the pairs of non-zero features. Where y has
-    several columns, each has its w0, w and p; embeddings and attention are shared.
+    where the sums run over the non-zero features of a row and ``*`` is elementwise: a factorization machine whose
+    attention network learns how much each interaction of a row matters. Time is proportional to the number of pairs of
+    non-zero features. With several targets, each has its own w0, w and p; embeddings and attention are shared.
 
     Training minimizes the sample-weighted mean over the rows s of
     ``(y(x_s) - y_s)^2 + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``, plus ``l2_attention * ||W||^2``,
-    in units in which y has mean 0 and standard deviation 1: no parameter needs to be changed for the units of y.
+    where y is standardized to mean 0 and standard deviation 1: no hyperparameter depends on the units of y.
 
     Parameters
     ----------
@@ -94,23 +105,24 @@ class AFMRegressor(Regression, _AFM):
     attention_size : int, default=16
         Attention factor t, the number of hidden units of the attention network; at least 1.
     dropout : float, default=0.0
-        Probability of dropping each of the k pooled interactions ``sum_{i<j} a_ij v_if v_jf x_i x_j`` of a row while
-        training; from 0 to below 1. There is none when predicting, and none on the attention network.
+        Probability of dropping each of the k pooled interactions ``sum_{i<j} a_ij v_if v_jf x_i x_j`` of a row during
+        training; at least 0 and below 1. Not applied in prediction, nor to the attention network.
     {l2_linear}
     l2_factors : float, default=0.003
-        Penalty on V; a feature is penalized once for each row that has it.
+        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
     l2_attention : float, default=0.0
-        Penalty on W, the paper's lambda: ``lambda / (n * var(y))`` for the lambda of its Eq. 8, a sum over n rows;
-        ``lambda / (B * var(y))`` for that of its authors' code, which adds it to each batch of B rows.
+        L2 penalty on W; at least 0. It is the paper's lambda on another scale: ``lambda / (n * var(y))`` for the lambda
+        of its Eq. 8, where the loss is a sum over n rows; ``lambda / (B * var(y))`` for that of the authors' code,
+        where the penalty is added to each batch of B rows.
     {init}
     {freeze_init}
     {solver}
     {learning_rate}
     {schedule}
     reduced_precision : bool, default=False
-        Whether training multiplies the attention network's matrices in bfloat16. For large n_factors and attention_size
-        that is faster on a CPU that has instructions for it (AVX512-BF16, AMX); on another CPU it is slower, and on an
-        H100 it gained nothing. Everything else, batches of few pairs and every prediction, has the precision of X.
+        Whether training computes the matrix products of the attention network in bfloat16. With large n_factors and
+        attention_size this is faster on a CPU with bfloat16 instructions (AVX512-BF16, AMX), slower on other CPUs, and
+        no faster on an H100. Batches of few pairs, predictions and all other operations have the precision of X.
     {clip}
     {rest}
 
@@ -118,22 +130,22 @@ class AFMRegressor(Regression, _AFM):
     ----------
     {regressor_linear_}
     factors_ : ndarray of shape (n_features, n_factors)
-        V, without a unit.
+        Embeddings V; they have no unit.
     attention_coef_ : ndarray of shape (attention_size, n_factors)
-        W.
+        Weights W of the attention network.
     attention_intercept_ : ndarray of shape (attention_size,)
-        b.
+        Bias b of the attention network.
     attention_projection_ : ndarray of shape (attention_size,)
-        h. Zero would be uniform attention, from which training starts.
+        Projection h of the attention network. Its initial value is zero, which gives uniform attention.
     projection_ : ndarray of shape (n_factors,) or (n_outputs, n_factors)
-        p, in the units of y. From a random or frozen ``init`` training starts it at the typical number of pairs of a
-        row, so that uniform attention, a mean over the pairs, starts as the sum of a factorization machine; otherwise
-        at 1. With several it is drawn at random on that scale.
+        Projection p, in the units of y. If ``init`` is random or frozen, its initial value is the typical number of
+        pairs of a row, so that uniform attention, a mean over the pairs, begins on the scale of a factorization
+        machine's sum; otherwise it is 1. With several targets it is drawn at random with this standard deviation.
     {training_}
 
     See Also
     --------
-    FMRegressor : Gives every interaction the same weight, in less time.
+    FMRegressor : Gives all interactions the same weight; faster.
     AFMClassifier : For classification.
 
     References
@@ -143,7 +155,7 @@ class AFMRegressor(Regression, _AFM):
 
     Examples
     --------
-    The exclusive or of two columns, which no linear model can see:
+    The exclusive or (XOR) of two columns, which no linear model can represent:
 
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import OneHotEncoder
@@ -219,9 +231,10 @@ class AFMClassifier(Classification, _AFM):
     ``raw(x) = w0 + sum_i w_i x_i + p' sum_{i<j} a_ij (v_i * v_j) x_i x_j``,
     ``a_ij = softmax over the row's pairs of h' ReLU(W (v_i * v_j) x_i x_j + b)``
 
-    is the log-odds of the second of two classes; the sums go over the non-zero features of a row and ``*`` is
-    elementwise. With more classes each has a w0, a w and a p of its own, embeddings and attention are shared, and the
-    probabilities are the softmax of the raw scores. It costs time in proportion to the pairs of non-zero features.
+    is the log-odds of the second of two classes; the sums run over the non-zero features of a row and ``*`` is
+    elementwise. The attention network learns how much each interaction of a row matters. Time is proportional to the
+    number of pairs of non-zero features. With more classes, each has its own w0, w and p, embeddings and attention are
+    shared, and the probabilities are the softmax of the raw scores.
 
     Training minimizes the sample-weighted mean over the rows s of
     ``-log P(y_s) + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``, plus ``l2_attention * ||W||^2``.
@@ -233,22 +246,23 @@ class AFMClassifier(Classification, _AFM):
     attention_size : int, default=16
         Attention factor t, the number of hidden units of the attention network; at least 1.
     dropout : float, default=0.0
-        Probability of dropping each of the k pooled interactions ``sum_{i<j} a_ij v_if v_jf x_i x_j`` of a row while
-        training; from 0 to below 1. There is none when predicting, and none on the attention network.
+        Probability of dropping each of the k pooled interactions ``sum_{i<j} a_ij v_if v_jf x_i x_j`` of a row during
+        training; at least 0 and below 1. Not applied in prediction, nor to the attention network.
     {l2_linear}
     l2_factors : float, default=0.003
-        Penalty on V; a feature is penalized once for each row that has it.
+        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
     l2_attention : float, default=0.0
-        Penalty on W, the paper's lambda: ``lambda / n`` for that of a sum over n rows.
+        L2 penalty on W; at least 0. It is the paper's lambda on another scale: ``lambda / n`` for the lambda of a loss
+        that is a sum over n rows.
     {init}
     {freeze_init}
     {solver}
     {learning_rate}
     {schedule}
     reduced_precision : bool, default=False
-        Whether training multiplies the attention network's matrices in bfloat16. For large n_factors and attention_size
-        that is faster on a CPU that has instructions for it (AVX512-BF16, AMX); on another CPU it is slower, and on an
-        H100 it gained nothing. Everything else, batches of few pairs and every prediction, has the precision of X.
+        Whether training computes the matrix products of the attention network in bfloat16. With large n_factors and
+        attention_size this is faster on a CPU with bfloat16 instructions (AVX512-BF16, AMX), slower on other CPUs, and
+        no faster on an H100. Batches of few pairs, predictions and all other operations have the precision of X.
     {class_weight}
     {rest}
 
@@ -256,22 +270,22 @@ class AFMClassifier(Classification, _AFM):
     ----------
     {classifier_linear_}
     factors_ : ndarray of shape (n_features, n_factors)
-        V, without a unit.
+        Embeddings V.
     attention_coef_ : ndarray of shape (attention_size, n_factors)
-        W.
+        Weights W of the attention network.
     attention_intercept_ : ndarray of shape (attention_size,)
-        b.
+        Bias b of the attention network.
     attention_projection_ : ndarray of shape (attention_size,)
-        h. Zero would be uniform attention, from which training starts.
+        Projection h of the attention network. Its initial value is zero, which gives uniform attention.
     projection_ : ndarray of shape (n_factors,) or (n_classes, n_factors)
-        p. From a random or frozen ``init`` training starts it at the typical number of pairs of a row, so that uniform
-        attention, a mean over the pairs, starts as the sum of a factorization machine; otherwise at 1. With several it
-        is drawn at random on that scale.
+        Projection p. If ``init`` is random or frozen, its initial value is the typical number of pairs of a row, so
+        that uniform attention, a mean over the pairs, begins on the scale of a factorization machine's sum; otherwise
+        it is 1. With more than two classes it is drawn at random with this standard deviation.
     {training_}
 
     See Also
     --------
-    FMClassifier : Gives every interaction the same weight, in less time.
+    FMClassifier : Gives all interactions the same weight; faster.
     AFMRegressor : For regression.
 
     References
@@ -281,7 +295,7 @@ class AFMClassifier(Classification, _AFM):
 
     Examples
     --------
-    The exclusive or of two columns, which no linear model can see:
+    The exclusive or (XOR) of two columns, which no linear model can represent:
 
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import OneHotEncoder

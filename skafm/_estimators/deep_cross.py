@@ -16,7 +16,7 @@ from skafm._estimators.targets import Classification, Regression
 
 
 class _DeepCross(FieldsMixin, FMInitialization):
-    """What DeepCross is, for any target."""
+    """DeepCross for any target."""
 
     _parameter_attributes = {
         "intercept": "intercept_",
@@ -53,33 +53,34 @@ class DeepCrossRegressor(Regression, _DeepCross):
 
     Predicts (Shan et al., 2016)
 
-    ``y(x) = w0 + p' units([sum_{i in f} v_i x_i for each field f])``, unit by unit
+    ``y(x) = w0 + p' units([sum_{i in f} v_i x_i for each field f])``, where each residual unit computes
     ``z <- ReLU(z + ReLU(norm(z W)) U + b)``
 
-    residual units with batch normalization on the embeddings of the fields, side by side; there is no linear part. A
-    batch's mean and variance take part in training, running averages of both predict. Where y has several columns,
-    each has its w0 and p.
+    on the concatenated embeddings of the fields; there is no linear part. ``norm`` is batch normalization: training
+    uses the mean and variance of the batch, prediction running averages of both. The sums run over the non-zero
+    features of a row. With several targets, each has its own w0 and p.
 
     Training minimizes the sample-weighted mean over the rows s of
-    ``(y(x_s) - y_s)^2 + sum_{i in s} (l2_factors * ||v_i||^2)``, in units in which y has
-    mean 0 and standard deviation 1: no parameter needs to be changed for the units of y.
+    ``(y(x_s) - y_s)^2 + sum_{i in s} (l2_factors * ||v_i||^2)``, where y is standardized to mean 0 and standard
+    deviation 1: no hyperparameter depends on the units of y.
 
     Parameters
     ----------
     n_factors : int, default=16
         Embedding size k of each feature; at least 1.
     hidden_layer_sizes : tuple of int, default=(512, 512, 256, 128, 64)
-        Hidden units of each residual unit; the default is that of Shan et al.
+        Hidden size of each residual unit, at least one unit. The default is that of Shan et al. (2016).
     {fields}
     dropout : float, default=0.0
-        Probability of dropping a hidden unit of a row while training; from 0 to below 1. There is none when predicting.
+        Probability of dropping each hidden unit of a row during training; at least 0 and below 1. Not applied in
+        prediction.
     l2_factors : float, default=0.003
-        Penalty on V; a feature is penalized once for each row that has it.
+        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
     {init}
     {freeze_init}
     {solver}
     learning_rate : float, default=0.01
-        Step size, above 0.
+        Step size of the optimizer; above 0.
     {schedule}
     {clip}
     {rest}
@@ -87,26 +88,26 @@ class DeepCrossRegressor(Regression, _DeepCross):
     Attributes
     ----------
     intercept_ : float or ndarray of shape (n_outputs,)
-        w0, in the units of y.
+        Intercept w0, in the units of y.
     factors_ : ndarray of shape (n_features, n_factors)
-        V.
+        Embeddings V.
     {fields_}
     coefs_in_, coefs_out_ : list of ndarray of shape (n_fields * n_factors, n_hidden), (n_hidden, n_fields * n_factors)
-        W and U of each unit.
+        Weight matrices W and U of each residual unit.
     intercepts_ : list of ndarray of shape (n_fields * n_factors,)
-        b of each unit.
+        Bias b of each residual unit.
     norm_scales_, norm_shifts_, norm_means_, norm_variances_ : list of ndarray of shape (n_hidden,)
-        Of each unit's norm ``scale (z - mean) / sqrt(variance + 1e-5) + shift``.
+        Batch normalization of each residual unit, ``scale (z - mean) / sqrt(variance + 1e-5) + shift``.
     norm_batches_ : float
-        Batches that the means and variances have seen.
+        Number of batches in the running means and variances.
     projection_ : ndarray of shape (n_fields * n_factors,) or (n_outputs, n_fields * n_factors)
-        p, in the units of y.
+        Output weights p, in the units of y.
     {training_}
 
     See Also
     --------
     DeepCrossClassifier : For classification.
-    WideDeepRegressor : A perceptron beside a linear part.
+    WideDeepRegressor : Has a multilayer perceptron and a linear part.
 
     References
     ----------
@@ -115,10 +116,9 @@ class DeepCrossRegressor(Regression, _DeepCross):
     J. Xiao et al., "Attentional Factorization Machines: Learning the Weight of Feature Interactions via Attention
     Networks", IJCAI 2017.
 
-
     Examples
     --------
-    The exclusive or of two columns, which no linear model can see:
+    The exclusive or (XOR) of two columns, which no linear model can represent:
 
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import OneHotEncoder
@@ -187,12 +187,13 @@ class DeepCrossClassifier(Classification, _DeepCross):
 
     The raw score (Shan et al., 2016)
 
-    ``raw(x) = w0 + p' units([sum_{i in f} v_i x_i for each field f])``, unit by unit
+    ``raw(x) = w0 + p' units([sum_{i in f} v_i x_i for each field f])``, where each residual unit computes
     ``z <- ReLU(z + ReLU(norm(z W)) U + b)``
 
-    is the log-odds of the second of two classes: residual units with batch normalization on the embeddings of the
-    fields, side by side; there is no linear part. A batch's mean and variance take part in training, running averages
-    of both predict. With more classes each has its w0 and p, and the probabilities are the softmax of the raw scores.
+    on the concatenated embeddings of the fields, is the log-odds of the second of two classes; there is no linear part.
+    ``norm`` is batch normalization: training uses the mean and variance of the batch, prediction running averages of
+    both. The sums run over the non-zero features of a row. With more classes, each has its own w0 and p, and the
+    probabilities are the softmax of the raw scores.
 
     Training minimizes the sample-weighted mean over the rows s of
     ``-log P(y_s) + sum_{i in s} (l2_factors * ||v_i||^2)``.
@@ -202,17 +203,18 @@ class DeepCrossClassifier(Classification, _DeepCross):
     n_factors : int, default=16
         Embedding size k of each feature; at least 1.
     hidden_layer_sizes : tuple of int, default=(512, 512, 256, 128, 64)
-        Hidden units of each residual unit; the default is that of Shan et al.
+        Hidden size of each residual unit, at least one unit. The default is that of Shan et al. (2016).
     {fields}
     dropout : float, default=0.0
-        Probability of dropping a hidden unit of a row while training; from 0 to below 1. There is none when predicting.
+        Probability of dropping each hidden unit of a row during training; at least 0 and below 1. Not applied in
+        prediction.
     l2_factors : float, default=0.003
-        Penalty on V; a feature is penalized once for each row that has it.
+        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
     {init}
     {freeze_init}
     {solver}
     learning_rate : float, default=0.01
-        Step size, above 0.
+        Step size of the optimizer; above 0.
     {schedule}
     {class_weight}
     {rest}
@@ -220,28 +222,28 @@ class DeepCrossClassifier(Classification, _DeepCross):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Labels, sorted.
+        Class labels, sorted.
     intercept_ : float or ndarray of shape (n_classes,)
-        w0. Training starts it at the log-odds of the classes' shares.
+        Intercept w0. Its initial value is the log-odds of the class frequencies.
     factors_ : ndarray of shape (n_features, n_factors)
-        V.
+        Embeddings V.
     {fields_}
     coefs_in_, coefs_out_ : list of ndarray of shape (n_fields * n_factors, n_hidden), (n_hidden, n_fields * n_factors)
-        W and U of each unit.
+        Weight matrices W and U of each residual unit.
     intercepts_ : list of ndarray of shape (n_fields * n_factors,)
-        b of each unit.
+        Bias b of each residual unit.
     norm_scales_, norm_shifts_, norm_means_, norm_variances_ : list of ndarray of shape (n_hidden,)
-        Of each unit's norm ``scale (z - mean) / sqrt(variance + 1e-5) + shift``.
+        Batch normalization of each residual unit, ``scale (z - mean) / sqrt(variance + 1e-5) + shift``.
     norm_batches_ : float
-        Batches that the means and variances have seen.
+        Number of batches in the running means and variances.
     projection_ : ndarray of shape (n_fields * n_factors,) or (n_classes, n_fields * n_factors)
-        p.
+        Output weights p.
     {training_}
 
     See Also
     --------
     DeepCrossRegressor : For regression.
-    WideDeepClassifier : A perceptron beside a linear part.
+    WideDeepClassifier : Has a multilayer perceptron and a linear part.
 
     References
     ----------
@@ -250,10 +252,9 @@ class DeepCrossClassifier(Classification, _DeepCross):
     J. Xiao et al., "Attentional Factorization Machines: Learning the Weight of Feature Interactions via Attention
     Networks", IJCAI 2017.
 
-
     Examples
     --------
-    The exclusive or of two columns, which no linear model can see:
+    The exclusive or (XOR) of two columns, which no linear model can represent:
 
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import OneHotEncoder

@@ -1,109 +1,115 @@
-"""Text that the estimators' docstrings share: a line ``{name}`` in one is replaced by the text of that name here."""
+"""Text shared by the estimators' docstrings: a line ``{name}`` in a docstring is replaced by the text of that name."""
 
 import re
 
 _TEXT = {
     "l2_linear": """\
 l2_linear : float, default=0.0
-    Penalty on w; a feature is penalised once for each row that has it. A regressor's equals libFM's ``regw``.""",
+    L2 penalty on w; at least 0. A feature is penalized once for each row in which it is non-zero. In regressors it
+    equals libFM's ``regw``.""",
     "init": """\
 init : {"random", "fm"} or a fitted factorization machine, default="random"
-    Start of the embeddings, and of w0 and w where the model has them: random; a factorization machine trained first on
-    the same rows with the same parameters, as Xiao et al. do, early stopping by its loss included; or one at hand, an
-    FMRegressor or FMClassifier with as many features and factors. ``clone`` and so a grid search would unfit it: wrap
-    it in ``sklearn.frozen.FrozenEstimator`` there.""",
+    Initialization of the embeddings, and of w0 and w if the model has them. "random" draws the embeddings from a normal
+    distribution. "fm" first trains a factorization machine on the same rows with the same parameters, as Xiao et al.
+    do; its early stopping uses the loss, whatever ``scoring`` is. A fitted FMRegressor or FMClassifier, with the same
+    number of features and of factors, gives its own parameters; in a grid search, wrap it in
+    ``sklearn.frozen.FrozenEstimator``, since ``clone`` returns an unfitted estimator.""",
     "freeze_init": """\
 freeze_init : bool, default=False
-    Whether w0, w and V stay as ``init`` gave them, so that the rest alone is trained, as in Section 5.3 of Xiao et al.
-    (their "FM+A").""",
+    Whether to keep w0, w and V at their initial values and train only the other parameters, as in Section 5.3 of Xiao
+    et al. (their "FM+A"). Needs an ``init`` other than "random".""",
     "fields": """\
 fields : "auto" or array-like of shape (n_features,), default="auto"
-    The field of each column: numbers or names, equal for the columns of one categorical variable. "auto" finds them in
-    the rows: the fewest runs of neighbouring columns of which no row has two. For the output of ``OneHotEncoder`` these
-    are its input's columns, for dense numbers each is one. Data that arrive in parts need them given.""",
+    Field of each column, a number or a name; the columns of one categorical variable have the same field. "auto" infers
+    the fields from X as the fewest groups of adjacent columns such that no row has two non-zero entries in one group.
+    For the output of ``OneHotEncoder`` the fields are the encoder's input columns; in dense data each column is a
+    field. With ``partial_fit``, pass the fields: the first batch may not be enough to infer them.""",
     "solver": """\
 solver : {"adagrad", "adam", "sgd"}, default="adagrad"
-    Adagrad is the choice of Xiao et al.; plain SGD that of libFM. All touch only the features of a batch. On large
-    data "adam" with batches of thousands of rows and a learning rate of 0.003 to 0.02 takes the least time.""",
+    Optimizer. Adagrad is used by Xiao et al., plain SGD by libFM. Each updates only the features of the batch. On large
+    data, "adam" with batches of thousands of rows and a learning rate of 0.003 to 0.02 is fastest.""",
     "learning_rate": """\
 learning_rate : float, default=0.05
-    Step size, above 0.""",
+    Step size of the optimizer; above 0.""",
     "schedule": """\
 batch_size : int or "auto", default="auto"
-    The most rows in a batch. "auto" is 1/128 of the rows, but no fewer than 200 and no more than 1024.
+    Maximum number of rows in a batch; at least 1. "auto" is 1/128 of the rows, but at least 200 and at most 1024.
 max_iter : int, default=100
-    The most epochs.
+    Maximum number of epochs; at least 1.
 tol : float, default=1e-3
-    Training stops when the loss of the best of ``n_iter_no_change`` epochs is not below the best before them by
-    more than ``tol``; with early stopping, when their validation scores are not above. A regressor that predicts the
-    mean has a loss of 1, whatever the units of y.
+    Tolerance of the stopping criterion; at least 0. Training stops when the last ``n_iter_no_change`` epochs have not
+    improved the best training loss of the earlier epochs by more than ``tol``; with early stopping, when they have not
+    improved the best validation score. The loss of a regressor that always predicts the mean of y is 1, whatever the
+    units of y.
 n_iter_no_change : int, default=5
-    See ``tol``.
+    Number of epochs without sufficient improvement, see ``tol``, after which training stops; at least 1.
 early_stopping : bool or "auto", default="auto"
-    Whether to hold rows back, stop when they are no longer predicted better, and keep the parameters of the epoch
-    that predicted them best. "auto" does with more than 1,000 rows, or if ``fit`` is given ``X_val``.
+    Whether to hold out a validation set, stop when the validation score no longer improves, and restore the parameters
+    of the epoch with the best score. "auto" does so with more than 1,000 rows, or if ``fit`` is given ``X_val``.
 validation_fraction : float, default=0.1
-    Share of the rows to hold back, unless ``fit`` is given ``X_val``; between 0 and 1. A classifier's are stratified
-    by class.
+    Fraction of the rows to hold out as validation set, unless ``fit`` is given ``X_val``; between 0 and 1. Classifiers
+    stratify the split by class.
 scoring : str or callable, default="loss"
-    How to judge the rows held back: "loss", minus their mean loss without penalties, a regressor's in the units of a
-    standardised y; or a scorer of scikit-learn.
+    Validation score. "loss" is the negative mean loss without penalties, of a regressor in units of the standardized y.
+    Any other value is a scorer of scikit-learn: a name, or a callable ``scorer(estimator, X, y)``.
 warm_start : bool, default=False
-    Whether ``fit`` goes on from the parameters of the fit before, with a new optimizer.
+    Whether ``fit`` continues from the parameters of the previous fit, with a new optimizer.
 shuffle : bool, default=True
-    Whether each epoch takes the rows in a new order.""",
+    Whether to shuffle the rows before each epoch.""",
     "clip": """\
 clip : bool, default=False
-    Whether predictions are kept within the range of the y seen in training, as libFM and Xiao et al. do.""",
+    Whether to clip predictions to the range of y in training, as libFM and Xiao et al. do.""",
     "class_weight": """\
 class_weight : dict, "balanced" or None, default=None
-    Weights of the classes, by label; "balanced" gives all classes the same weight in sum.""",
+    Weight of each class, by label. "balanced" gives all classes the same total weight; None gives each class a weight
+    of 1.""",
     "rest": """\
 verbose : int or bool, default=False
-    Whether to print a line an epoch: loss, validation score and seconds.
+    Whether to print the loss, the validation score and the seconds of each epoch.
 random_state : int, RandomState instance or None, default=None
-    Source of the random start, the rows held back, the order of the rows and dropout. The same int gives the same
-    bits on the same machine and device. torch's and NumPy's global generators are neither used nor changed.
+    Random generator of the initial parameters, the validation split, the order of the rows and dropout. The same int
+    gives bitwise identical results on the same machine and device. The global generators of torch and NumPy are neither
+    used nor changed.
 device : {"cpu", "cuda", "auto"}, str or torch.device, default="cpu"
-    Where to compute. "auto" is CUDA where torch finds it.""",
+    Device to compute on. "auto" is CUDA if torch finds it, otherwise the CPU.""",
     "regressor_linear_": """\
 intercept_ : float or ndarray of shape (n_outputs,)
-    w0, in the units of y.
+    Intercept w0, in the units of y.
 coef_ : ndarray of shape (n_features,) or (n_outputs, n_features)
-    w, in the units of y.""",
+    Linear weights w, in the units of y.""",
     "classifier_linear_": """\
 classes_ : ndarray of shape (n_classes,)
-    Labels, sorted.
+    Class labels, sorted.
 intercept_ : float or ndarray of shape (n_classes,)
-    w0. Training starts it at the log-odds of the classes' shares.
+    Intercept w0. Its initial value is the log-odds of the class frequencies.
 coef_ : ndarray of shape (n_features,) or (n_classes, n_features)
-    w.""",
+    Linear weights w.""",
     "fields_": """\
 fields_ : ndarray of shape (n_features,)
-    Number of each column's field, from 0.""",
+    Index of the field of each column, from 0.""",
     "training_": """\
 n_iter_ : int
-    Epochs trained.
+    Number of epochs trained.
 best_iter_ : int
-    The epoch whose parameters the model has: with early stopping the one of the best validation score, otherwise
+    Epoch whose parameters the model has, from 1: with early stopping the one with the best validation score, otherwise
     the last.
 loss_curve_ : list of float
-    Mean over each epoch of what training makes small (see above), a regressor's in the units of a standardised y.
+    Mean training objective (see above) over each epoch; of a regressor in units of the standardized y.
 validation_scores_ : list of float or None
-    Score of the rows held back after each epoch; None without early stopping.
+    Validation score after each epoch; None without early stopping.
 n_features_in_ : int
-    Number of features seen in ``fit``.
+    Number of features seen during ``fit``.
 feature_names_in_ : ndarray of shape (n_features,)
-    Names of the features, where X had names that are all strings.""",
+    Names of features seen during ``fit``. Defined only if X has feature names that are all strings.""",
 }
 
 
 def fill_docstring(estimator):
     """Fill in the shared text of an estimator's docstring."""
 
-    def text(line):
-        return "\n".join(f"    {each}" for each in _TEXT[line[1]].split("\n"))
+    def text(match):
+        return "\n".join(f"    {line}" for line in _TEXT[match[1]].split("\n"))
 
-    if estimator.__doc__ is not None:  # python -OO takes it
+    if estimator.__doc__ is not None:  # python -OO removes docstrings
         estimator.__doc__ = re.sub(r"^    \{(\w+)\}$", text, estimator.__doc__, flags=re.MULTILINE)
     return estimator

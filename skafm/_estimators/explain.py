@@ -1,4 +1,4 @@
-"""Explanations of predictions: for models whose raw score is a sum over the pairs of a row."""
+"""Explanations of predictions, for models whose raw score is a sum over the pairs of a row."""
 
 from numbers import Integral
 
@@ -13,7 +13,7 @@ from skafm.inspection._optional import import_pandas
 
 
 class ExplainMixin(FactorizationMachine):
-    """Returns the terms that pairs of features add to the raw score."""
+    """Mixin for models whose raw score has a term for each pair of features."""
 
     def explain(self, X, *, feature_names=None):
         """Return the additive terms of the raw score of each row.
@@ -21,19 +21,27 @@ class ExplainMixin(FactorizationMachine):
         Parameters
         ----------
         X : {sparse matrix or array, array-like} of shape (n_samples, n_features)
+            Rows to explain.
         feature_names : array-like of shape (n_features,), default=None
-            Names to show, such as an encoder's ``get_feature_names_out()``. Default are those seen in ``fit``, or x0,
-            x1, ... if X had no names.
+            Names of the features, e.g. an encoder's ``get_feature_names_out()``. By default those seen during ``fit``,
+            or x0, x1, ... if X had no names.
 
         Returns
         -------
         Explanation
             Intercept, linear terms and interactions. Their sum is ``predict`` of a regressor, before ``clip``, and
             ``decision_function`` of a classifier.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model is not fitted.
+        ValueError
+            If X is malformed or too large for a finite result, or if ``feature_names`` has another shape.
         """
         X = self._canonical_rows(X)
         parts = zip(*self._iter_pair_terms(X), strict=True)
-        rows, feature_i, feature_j, attention, interaction = (np.concatenate(each) for each in parts)
+        rows, feature_i, feature_j, attention, interaction = (np.concatenate(arrays) for arrays in parts)
         linear = self._linear_terms(X)
         entry_rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
         outputs = None if linear.ndim == 1 else getattr(self, "classes_", np.arange(linear.shape[1]))
@@ -48,49 +56,60 @@ class ExplainMixin(FactorizationMachine):
             feature_j=feature_j,
             attention=attention,
             interaction=interaction,
-            feature_names=self._names(feature_names),
+            feature_names=self._resolve_feature_names(feature_names),
             outputs=outputs,
         )
 
     def top_interactions(self, X, n=20, *, by="contribution", fields=None, feature_names=None, min_support=1):
-        """Return the pairs of features that matter most over many rows.
+        """Return the pairs of features, or of fields, with the strongest interactions over many rows.
 
         Parameters
         ----------
         X : {sparse matrix or array, array-like} of shape (n_samples, n_features)
-            The rows, processed in parts. Memory grows with the number of distinct pairs in them, not of columns.
+            Rows to average over. They are processed in parts: memory is proportional to the number of distinct pairs
+            that occur, whatever the number of columns.
         n : int, default=20
-            Maximum number of pairs to return.
+            Maximum number of pairs to return; at least 1.
         by : {"contribution", "attention"}, default="contribution"
-            The statistic to rank them by.
+            Statistic to rank the pairs by: mean_abs_contribution or mean_attention.
         fields : array-like of shape (n_features,) or "auto", default=None
-            The field of each column, to rank pairs of fields instead: a row's contributions and attention are summed
-            over the pairs of the same two fields. "auto" infers the fields from the rows, and their names from the
-            common prefixes of an encoder's feature names.
+            Field of each column, to rank pairs of fields instead of features: the contributions and the attention of a
+            row are summed over its pairs of the same two fields. "auto" infers the fields from X, and their names from
+            the common prefixes of the feature names.
         feature_names : array-like of shape (n_features,), default=None
-            See :meth:`explain`.
+            Names of the features, see :meth:`explain`.
         min_support : int, default=1
             Minimum number of rows that have the pair.
 
         Returns
         -------
         DataFrame
-            With the columns feature_i and feature_j, names of features or fields; mean_abs_contribution and
-            mean_contribution, over all rows, a row without the pair counting as 0; mean_attention, over the rows that
-            have the pair; support, the number of these. Contributions are averaged over several outputs.
+            One line for each pair, the strongest first, with the columns feature_i and feature_j, the names of features
+            or fields; mean_abs_contribution and mean_contribution over all rows, where a row without the pair counts as
+            0; mean_attention over the rows that have the pair; and support, the number of these rows. Contributions are
+            averaged over several outputs.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        sklearn.exceptions.NotFittedError
+            If the model is not fitted.
+        ValueError
+            If X is malformed or too large for a finite result, or if another argument is invalid.
         """
         if by not in {"contribution", "attention"}:
             raise ValueError(f"by must be 'contribution' or 'attention', got {by!r}.")
         if not (isinstance(n, Integral) and int(n) > 0):
             raise ValueError(f"n must be a positive integer, got {n!r}.")
-        X, names = self._canonical_rows(X), self._names(feature_names)
+        X, names = self._canonical_rows(X), self._resolve_feature_names(feature_names)
         groups = np.arange(X.shape[1])
         if fields is not None:
-            names, groups = _name_fields(fields, X, names)
+            names, groups = _resolve_fields(fields, X, names)
         keys, sums = np.empty(0, np.int64), np.empty((4, 0))
         for part in self._iter_pair_terms(X):
-            more = _aggregate(part, groups, len(names), by_row=fields is not None)
-            keys, sums = _sum_by_key(np.concatenate([keys, more[0]]), np.concatenate([sums, more[1]], axis=1))
+            part_keys, part_sums = _aggregate(part, groups, len(names), by_row=fields is not None)
+            keys, sums = _sum_by_key(np.concatenate([keys, part_keys]), np.concatenate([sums, part_sums], axis=1))
         support, attention, contribution, absolute = sums
         table = {
             "feature_i": names[keys // len(names)],
@@ -114,7 +133,7 @@ class ExplainMixin(FactorizationMachine):
         return X
 
     def _iter_pair_terms(self, X):
-        """Yield rows, features i and j, attention and interaction of the pairs, one part of the rows after another."""
+        """Yield the fields of ``PairTerms`` as arrays, for one part of the rows after another."""
         from skafm._training import conversion
 
         module, device = self._fitted_module()
@@ -127,8 +146,8 @@ class ExplainMixin(FactorizationMachine):
         weight = np.asarray(self.coef_).T[X.indices]
         return (weight.T * X.data).T
 
-    def _names(self, feature_names):
-        """Return the names of the features, as given, as seen in ``fit``, or x0, x1, ..."""
+    def _resolve_feature_names(self, feature_names):
+        """Return the names (n_features,) of the features: as given, as seen during ``fit``, or x0, x1, ..."""
         if feature_names is None:
             feature_names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(self.n_features_in_)])
         names = np.asarray(feature_names, dtype=object)
@@ -137,52 +156,53 @@ class ExplainMixin(FactorizationMachine):
         return names
 
 
-def _name_fields(fields, X, names):
-    """Return the names of the fields, and the index of each column's field."""
+def _resolve_fields(fields, X, names):
+    """Return the names (n_fields,) of the fields, and the index (n_features,) of each column's field."""
     if isinstance(fields, str) and fields == "auto":
-        numbers = infer_fields(X)
-        seen = np.unique(X.indices)  # a column without entries may be in the run before its own
-        runs = [names[seen[numbers[seen] == number]] for number in range(numbers[-1] + 1)]
-        return np.array([_common_prefix(run, number) for number, run in enumerate(runs)], dtype=object), numbers
-    found, numbers = encode_fields(fields, X.shape[1])
-    return found.astype(object), numbers
+        codes = infer_fields(X)
+        seen = np.unique(X.indices)  # a column without entries may be assigned to the preceding field
+        columns = [names[seen[codes[seen] == code]] for code in range(codes[-1] + 1)]
+        return np.array([_common_prefix(field, code) for code, field in enumerate(columns)], dtype=object), codes
+    distinct, codes = encode_fields(fields, X.shape[1])
+    return distinct.astype(object), codes
 
 
-def _common_prefix(names, number):
-    """Return the common prefix before an underscore of a field's column names, as an encoder writes them."""
+def _common_prefix(names, code):
+    """Return what the names of a field's columns have in common before an underscore, as encoders name columns."""
     if len(names) == 0:
-        return f"field {number}"
+        return f"field {code}"
     first, last = min(names), max(names)
     if first == last:
         return first
     same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    stem = first[:same].rpartition("_")[0]
-    return stem or f"field {number}"
+    prefix = first[:same].rpartition("_")[0]
+    return prefix or f"field {code}"
 
 
 def _aggregate(part, groups, n_groups, *, by_row):
     """Return the keys (D,) of the distinct pairs of groups in a part of the rows, and their sums (4, D).
 
-    The sums are of rows, attention, contribution and its absolute value, averaged over several outputs. A row has a
-    pair of features only once; it may have a pair of fields several times, which ``by_row`` sums first.
+    The sums are those of rows, attention, contribution and absolute contribution, averaged over several outputs. A row
+    has a pair of features only once; it may have a pair of fields several times, which ``by_row`` sums first.
     """
-    rows, feature_i, feature_j, attention, interaction = part
+    rows, feature_i, feature_j, attention, interaction = part  # (P,), and interaction (P,) or (P, C)
     i, j = groups[feature_i], groups[feature_j]
     keys = np.minimum(i, j).astype(np.int64) * n_groups + np.maximum(i, j)
-    contribution = (interaction.T * attention).T.astype(np.float64).reshape(len(keys), *interaction.shape[1:] or (1,))
+    contribution = (interaction.T * attention).T.astype(np.float64)
+    contribution = contribution.reshape(len(keys), *interaction.shape[1:] or (1,))  # (P, C)
     if by_row:
-        pairs, inverse = np.unique(keys, return_inverse=True)
-        cells, cell = np.unique(rows * len(pairs) + inverse, return_inverse=True)
-        keys = pairs[cells % max(len(pairs), 1)]
-        attention = np.bincount(cell, attention, len(cells))
-        columns = [np.bincount(cell, column, len(cells)) for column in contribution.T]
-        contribution = np.stack(columns, axis=1)
+        pairs, pair_codes = np.unique(keys, return_inverse=True)
+        cells, cell_codes = np.unique(rows * len(pairs) + pair_codes, return_inverse=True)  # a cell is a row and a pair
+        keys = pairs[cells % max(len(pairs), 1)]  # (n_cells,)
+        attention = np.bincount(cell_codes, attention, len(cells))  # (n_cells,)
+        outputs = [np.bincount(cell_codes, output, len(cells)) for output in contribution.T]
+        contribution = np.stack(outputs, axis=1)  # (n_cells, C)
     n_outputs = contribution.shape[1]
-    each = np.ones(len(keys)), attention, contribution.sum(1) / n_outputs, np.abs(contribution).sum(1) / n_outputs
-    return _sum_by_key(keys, np.stack(each))
+    signed, absolute = contribution.sum(1) / n_outputs, np.abs(contribution).sum(1) / n_outputs
+    return _sum_by_key(keys, np.stack([np.ones(len(keys)), attention, signed, absolute]))
 
 
-def _sum_by_key(keys, sums):
-    """Return the distinct keys (D,) of keys (P,), and the totals (4, D) of their sums (4, P)."""
-    found, inverse = np.unique(keys, return_inverse=True)
-    return found, np.stack([np.bincount(inverse, each, len(found)) for each in sums])
+def _sum_by_key(keys, values):
+    """Return the distinct keys (D,) of keys (P,), and the sums (4, D) of the values (4, P) of each."""
+    distinct, codes = np.unique(keys, return_inverse=True)
+    return distinct, np.stack([np.bincount(codes, value, len(distinct)) for value in values])

@@ -9,7 +9,7 @@ from skafm._estimators.targets import Classification, Regression
 
 
 class _FFM(ExplainMixin, FieldsMixin, RandomInitialization):
-    """What the field-aware factorization machine is, for any target."""
+    """Field-aware factorization machine for any target."""
 
     _parameter_attributes = {
         "linear.intercept": "intercept_",
@@ -40,28 +40,28 @@ class FFMRegressor(Regression, _FFM):
 
     ``y(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_{i,f(j)}, v_{j,f(i)}> x_i x_j``
 
-    where the sums go over the non-zero features of a row and f(i) is the field of feature i: a factorization machine
-    whose features have an embedding for each field that they may meet. Where y has several columns, each has a w0, a w
-    and a vector p of its own over shared embeddings.
+    where the sums run over the non-zero features of a row and f(i) is the field of feature i: a factorization machine
+    in which each feature has a separate embedding for each field of its partners. With several targets, each has its
+    own w0, w and vector p, and the embeddings are shared.
 
     Training minimizes the sample-weighted mean over the rows s of
-    ``(y(x_s) - y_s)^2 + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``, in units in which y has
-    mean 0 and standard deviation 1: no parameter needs to be changed for the units of y.
+    ``(y(x_s) - y_s)^2 + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``, where y is standardized to
+    mean 0 and standard deviation 1: no hyperparameter depends on the units of y.
 
     Parameters
     ----------
     n_factors : int, default=4
-        Embedding size k of a feature for each field; at least 1.
+        Embedding size k of each feature for each field; at least 1.
     {fields}
     dropout : float, default=0.0
-        Probability of dropping each of the k pooled interactions of a row while training; from 0 to below 1. There is
-        none when predicting.
+        Probability of dropping each of the k pooled interactions of a row during training; at least 0 and below 1. Not
+        applied in prediction.
     {l2_linear}
     l2_factors : float, default=0.01
-        Penalty on V; a feature is penalized once for each row that has it.
+        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
     {solver}
     learning_rate : float, default=0.05
-        Step size, above 0.
+        Step size of the optimizer; above 0.
     {schedule}
     {clip}
     {rest}
@@ -70,25 +70,24 @@ class FFMRegressor(Regression, _FFM):
     ----------
     {regressor_linear_}
     factors_ : ndarray of shape (n_features, n_fields, n_factors)
-        V, ``factors_[i, f]`` being what feature i has for a feature of field f.
+        Embeddings V; ``factors_[i, f]`` is that of feature i for its interactions with features of field f.
     {fields_}
     projection_ : ndarray of shape (n_outputs, n_factors)
-        p, where y has several columns.
+        Projection vectors p. Defined only with several targets.
     {training_}
 
     See Also
     --------
     FFMClassifier : For classification.
-    FMRegressor : One embedding a feature.
+    FMRegressor : Has a single embedding for each feature.
 
     References
     ----------
     Y. Juan et al., "Field-aware Factorization Machines for CTR Prediction", RecSys 2016.
 
-
     Examples
     --------
-    The exclusive or of two columns, which no linear model can see:
+    The exclusive or (XOR) of two columns, which no linear model can represent:
 
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import OneHotEncoder
@@ -155,9 +154,10 @@ class FFMClassifier(Classification, _FFM):
 
     ``raw(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_{i,f(j)}, v_{j,f(i)}> x_i x_j``
 
-    is the log-odds of the second of two classes; the sums go over the non-zero features of a row and f(i) is the field
-    of feature i: a factorization machine whose features have an embedding for each field that they may meet. With more
-    classes each has a w0, a w and a vector p of its own, and the probabilities are the softmax of the raw scores.
+    is the log-odds of the second of two classes; the sums run over the non-zero features of a row and f(i) is the field
+    of feature i: a factorization machine in which each feature has a separate embedding for each field of its partners.
+    With more classes, each has its own w0, w and vector p, the embeddings are shared, and the probabilities are the
+    softmax of the raw scores.
 
     Training minimizes the sample-weighted mean over the rows s of
     ``-log P(y_s) + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``.
@@ -165,17 +165,17 @@ class FFMClassifier(Classification, _FFM):
     Parameters
     ----------
     n_factors : int, default=4
-        Embedding size k of a feature for each field; at least 1.
+        Embedding size k of each feature for each field; at least 1.
     {fields}
     dropout : float, default=0.0
-        Probability of dropping each of the k pooled interactions of a row while training; from 0 to below 1. There is
-        none when predicting.
+        Probability of dropping each of the k pooled interactions of a row during training; at least 0 and below 1. Not
+        applied in prediction.
     {l2_linear}
     l2_factors : float, default=0.01
-        Penalty on V; a feature is penalized once for each row that has it.
+        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
     {solver}
     learning_rate : float, default=0.05
-        Step size, above 0.
+        Step size of the optimizer; above 0.
     {schedule}
     {class_weight}
     {rest}
@@ -184,25 +184,24 @@ class FFMClassifier(Classification, _FFM):
     ----------
     {classifier_linear_}
     factors_ : ndarray of shape (n_features, n_fields, n_factors)
-        V, ``factors_[i, f]`` being what feature i has for a feature of field f.
+        Embeddings V; ``factors_[i, f]`` is that of feature i for its interactions with features of field f.
     {fields_}
     projection_ : ndarray of shape (n_classes, n_factors)
-        p, with more than two classes.
+        Projection vectors p. Defined only with more than two classes.
     {training_}
 
     See Also
     --------
     FFMRegressor : For regression.
-    FMClassifier : One embedding a feature.
+    FMClassifier : Has a single embedding for each feature.
 
     References
     ----------
     Y. Juan et al., "Field-aware Factorization Machines for CTR Prediction", RecSys 2016.
 
-
     Examples
     --------
-    The exclusive or of two columns, which no linear model can see:
+    The exclusive or (XOR) of two columns, which no linear model can represent:
 
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import OneHotEncoder

@@ -5,11 +5,11 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 _MAX_FIELDS = 1000
-"""More fields are not plausible, and their embeddings side by side would not fit memory."""
+"""Maximum number of inferred fields: more are implausible, and their concatenated embeddings would not fit memory."""
 
 
 class FieldsMixin:
-    """Has the parameter ``fields`` and the fitted attribute ``fields_``."""
+    """Mixin for estimators with the parameter ``fields`` and the fitted attribute ``fields_``."""
 
     fields: str | ArrayLike
     fields_: np.ndarray
@@ -21,37 +21,37 @@ class FieldsMixin:
         n_features = data.X.shape[1]
         if not isinstance(self.fields, str):
             return encode_fields(self.fields, n_features)[1]
-        fields = _runs(np.max(data.group.all_gather(_previous_columns(data.X)), axis=0))
+        fields = _assign_fields(np.max(data.group.all_gather(_preceding_columns(data.X)), axis=0))
         if fields[-1] >= _MAX_FIELDS:
             raise ValueError(
-                f"fields='auto' found {fields[-1] + 1} fields in X, as in text or dense data: pass fields, or use a "
-                "model that needs none, such as AFM, NFM or HOFM."
+                f"fields='auto' found {fields[-1] + 1} fields in X, more than the maximum of {_MAX_FIELDS}, as is "
+                "typical of text and dense data: pass fields, or use a model without fields, e.g. AFM, NFM or HOFM."
             )
         return fields
 
 
 def encode_fields(fields, n_features):
-    """Return the distinct fields, sorted, and the index among them of each column's field (n_features,)."""
+    """Return the distinct fields, sorted, and the index (n_features,) of each column's field among them."""
     try:
-        given = np.asarray(fields)
-        found, numbers = np.unique(given, return_inverse=True)
+        fields = np.asarray(fields)
+        distinct, codes = np.unique(fields, return_inverse=True)
     except (TypeError, ValueError) as error:
         raise ValueError(f"fields must be all numbers or all names: {error}.") from error
-    if given.shape != (n_features,):
+    if fields.shape != (n_features,):
         raise ValueError(
             f"fields must have the field of each of the {n_features} columns of X, shape ({n_features},), but has "
-            f"shape {given.shape}."
+            f"shape {fields.shape}."
         )
-    if found.dtype.kind == "f" and np.isnan(found).any():
+    if distinct.dtype.kind == "f" and np.isnan(distinct).any():
         raise ValueError("fields must not contain NaN.")
-    return found, numbers.astype(np.int64)
+    return distinct, codes.astype(np.int64)
 
 
 def infer_fields(X):
-    """Divide the columns into the fewest runs of adjacent columns such that no row has two entries in one run.
+    """Infer the fields: the fewest groups of adjacent columns such that no row has two entries in one group.
 
-    A run must end between two consecutive entries of a row. Going through the columns, a run ends as late as possible:
-    before the first column of which a row has its previous entry in the same run.
+    A new field must begin between two consecutive entries of a row. Each field is extended as far as possible: up to
+    the first column for which a row has its preceding entry in the same field.
 
     Parameters
     ----------
@@ -60,28 +60,28 @@ def infer_fields(X):
     Returns
     -------
     ndarray of shape (n_features,)
-        The run of each column, ascending from 0.
+        Index of the field of each column, non-decreasing from 0.
     """
-    return _runs(_previous_columns(X))
+    return _assign_fields(_preceding_columns(X))
 
 
-def _previous_columns(X):
-    """Return for each column (n_features,) the last one before it with an entry in one of its rows, or -1."""
+def _preceding_columns(X):
+    """Return for each column (n_features,) the last preceding column that has an entry in one of its rows, or -1."""
     rows = sparse.csr_array(X, copy=True)
     rows.sum_duplicates()
     rows.eliminate_zeros()
-    inside = np.ones(rows.nnz, bool)  # entries with one before them in their row
-    inside[rows.indptr[:-1][np.diff(rows.indptr) > 0]] = False
-    column = np.flatnonzero(inside)
-    before = np.full(X.shape[1], -1)
-    np.maximum.at(before, rows.indices[column], rows.indices[column - 1])
-    return before
+    has_preceding = np.ones(rows.nnz, bool)  # whether an entry is not the first of its row
+    has_preceding[rows.indptr[:-1][np.diff(rows.indptr) > 0]] = False
+    entries = np.flatnonzero(has_preceding)
+    preceding = np.full(X.shape[1], -1)
+    np.maximum.at(preceding, rows.indices[entries], rows.indices[entries - 1])
+    return preceding
 
 
-def _runs(before):
-    """Return the run (n_features,) of each column; ``before`` (n_features,) is from ``_previous_columns``."""
-    starts, start = np.zeros(len(before), np.int64), 0
-    for each in np.flatnonzero(before >= 0).tolist():
-        if before[each] >= start:
-            starts[each], start = 1, each
-    return starts.cumsum()
+def _assign_fields(preceding):
+    """Return the field (n_features,) of each column; ``preceding`` (n_features,) is from ``_preceding_columns``."""
+    is_first, first = np.zeros(len(preceding), np.int64), 0
+    for column in np.flatnonzero(preceding >= 0).tolist():
+        if preceding[column] >= first:
+            is_first[column], first = 1, column
+    return is_first.cumsum()

@@ -8,7 +8,7 @@ from skafm._estimators.targets import Classification, Regression
 
 
 class _FM(ExplainMixin, RandomInitialization):
-    """What the factorization machine is, for any target."""
+    """Factorization machine for any target."""
 
     _parameter_attributes = {
         "linear.intercept": "intercept_",
@@ -38,25 +38,26 @@ class FMRegressor(Regression, _FM):
 
     ``y(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j``
 
-    where the sums go over the non-zero features of a row. It is made for one-hot and other sparse data, takes any real
-    values, and costs time and memory in proportion to the non-zero entries. Where y has several columns, each has a w0,
-    a w and a vector p of its own over shared embeddings: ``sum_{i<j} p' (v_i * v_j) x_i x_j``.
+    where the sums run over the non-zero features of a row. The model is designed for one-hot and other sparse data and
+    takes any real values; time and memory are proportional to the number of non-zero entries. With several targets,
+    each has its own w0, w and vector p, and the embeddings are shared: the last sum becomes
+    ``sum_{i<j} p' (v_i * v_j) x_i x_j``, where ``*`` is elementwise.
 
     Training minimizes the sample-weighted mean over the rows s of
-    ``(y(x_s) - y_s)^2 + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``, in units in which y has mean 0 and
-    standard deviation 1: no parameter needs to be changed for the units of y.
+    ``(y(x_s) - y_s)^2 + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``, where y is standardized to
+    mean 0 and standard deviation 1: no hyperparameter depends on the units of y.
 
     Parameters
     ----------
     n_factors : int, default=16
         Embedding size k, the length of each v_i; at least 1.
     dropout : float, default=0.0
-        Probability of dropping each of the k pooled interactions ``sum_{i<j} v_if v_jf x_i x_j`` of a row while
-        training; from 0 to below 1. There is none when predicting.
+        Probability of dropping each of the k pooled interactions ``sum_{i<j} v_if v_jf x_i x_j`` of a row during
+        training; at least 0 and below 1. Not applied in prediction.
     {l2_linear}
     l2_factors : float, default=0.01
-        Penalty on V; a feature is penalized once for each row that has it. Equals libFM's ``regv`` divided by the
-        standard deviation of y.
+        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero. Equals libFM's
+        ``regv`` divided by the standard deviation of y.
     {solver}
     {learning_rate}
     {schedule}
@@ -67,14 +68,14 @@ class FMRegressor(Regression, _FM):
     ----------
     {regressor_linear_}
     factors_ : ndarray of shape (n_features, n_factors)
-        V. A product ``<v_i, v_j>`` is in the units of y.
+        Embeddings V. A product ``<v_i, v_j>`` is in the units of y.
     projection_ : ndarray of shape (n_outputs, n_factors)
-        p, in the units of y, where y has several columns.
+        Projection vectors p, in the units of y. Defined only with several targets.
     {training_}
 
     See Also
     --------
-    AFMRegressor : Weighs the interactions by attention.
+    AFMRegressor : Weights the interactions by attention.
     FMClassifier : For classification.
 
     References
@@ -88,7 +89,7 @@ class FMRegressor(Regression, _FM):
 
     Examples
     --------
-    The exclusive or of two columns, which no linear model can see:
+    The exclusive or (XOR) of two columns, which no linear model can represent:
 
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import OneHotEncoder
@@ -153,9 +154,10 @@ class FMClassifier(Classification, _FM):
 
     ``raw(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j``
 
-    is the log-odds of the second of two classes; the sums go over the non-zero features of a row. With more classes
-    each has a w0, a w and a vector p of its own over shared embeddings, ``sum_{i<j} p' (v_i * v_j) x_i x_j`` in place
-    of the last sum, and the probabilities are the softmax of the raw scores.
+    is the log-odds of the second of two classes; the sums run over the non-zero features of a row. With more classes,
+    each has its own w0, w and vector p, and the embeddings are shared: the last sum becomes
+    ``sum_{i<j} p' (v_i * v_j) x_i x_j``, where ``*`` is elementwise, and the probabilities are the softmax of the raw
+    scores. Time and memory are proportional to the number of non-zero entries.
 
     Training minimizes the sample-weighted mean over the rows s of
     ``-log P(y_s) + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``.
@@ -165,11 +167,11 @@ class FMClassifier(Classification, _FM):
     n_factors : int, default=16
         Embedding size k, the length of each v_i; at least 1.
     dropout : float, default=0.0
-        Probability of dropping each of the k pooled interactions ``sum_{i<j} v_if v_jf x_i x_j`` of a row while
-        training; from 0 to below 1. There is none when predicting.
+        Probability of dropping each of the k pooled interactions ``sum_{i<j} v_if v_jf x_i x_j`` of a row during
+        training; at least 0 and below 1. Not applied in prediction.
     {l2_linear}
     l2_factors : float, default=0.003
-        Penalty on V; a feature is penalized once for each row that has it.
+        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
     {solver}
     {learning_rate}
     {schedule}
@@ -180,14 +182,14 @@ class FMClassifier(Classification, _FM):
     ----------
     {classifier_linear_}
     factors_ : ndarray of shape (n_features, n_factors)
-        V.
+        Embeddings V.
     projection_ : ndarray of shape (n_classes, n_factors)
-        p, with more than two classes.
+        Projection vectors p. Defined only with more than two classes.
     {training_}
 
     See Also
     --------
-    AFMClassifier : Weighs the interactions by attention.
+    AFMClassifier : Weights the interactions by attention.
     FMRegressor : For regression.
 
     References
@@ -201,7 +203,7 @@ class FMClassifier(Classification, _FM):
 
     Examples
     --------
-    The exclusive or of two columns, which no linear model can see:
+    The exclusive or (XOR) of two columns, which no linear model can represent:
 
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import OneHotEncoder

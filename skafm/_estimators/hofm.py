@@ -13,9 +13,9 @@ _ORDER = {"order": [Interval(Integral, 2, None, closed="left")]}
 
 
 class _HOFM(ExplainMixin, RandomInitialization):
-    """What the higher-order factorization machine is, for any target.
+    """Higher-order factorization machine for any target.
 
-    ``explain`` shares what a set of three or more features adds among its pairs, equally.
+    ``explain`` divides the term of three or more features equally among their pairs.
     """
 
     _parameter_attributes = {
@@ -46,31 +46,31 @@ class HOFMRegressor(Regression, _HOFM):
 
     ``y(x) = w0 + sum_i w_i x_i + sum_{m=2}^order sum_{i<...<j} <v^m_i, ..., v^m_j> x_i ... x_j``
 
-    where ``<v, ..., u>`` is the sum over the factors of ``v_f ... u_f``: a factorization machine whose interactions are
-    of up to ``order`` non-zero features of a row, with embeddings of its own for each number m of them. It costs time
-    and memory in proportion to the non-zero entries, whatever the order.
-    Where y has several columns, each has a w0, a w and a vector p of its own that weighs the factors of all orders.
+    where ``<v, ..., u>`` is the sum over the factors of ``v_f ... u_f``: a factorization machine with interactions of
+    up to ``order`` non-zero features of a row, and separate embeddings for each order m. Time and memory are
+    proportional to the number of non-zero entries, for any order. With several targets, each has its own w0, w and
+    vector p, which weights the factors of all orders; the embeddings are shared.
 
     Training minimizes the sample-weighted mean over the rows s of
-    ``(y(x_s) - y_s)^2 + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``, in units in which y has
-    mean 0 and standard deviation 1: no parameter needs to be changed for the units of y.
+    ``(y(x_s) - y_s)^2 + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``, where y is standardized to
+    mean 0 and standard deviation 1: no hyperparameter depends on the units of y.
 
     Parameters
     ----------
     n_factors : int, default=16
-        Embedding size k of each order; at least 1.
+        Embedding size k for each order; at least 1.
     order : int, default=3
-        The most features that interact, at least 2; 2 is the plain factorization machine. From 5 on, sums of powers
-        cancel in float32: give X in float64.
+        Maximum number of features in an interaction; at least 2, which is the factorization machine. From 5 on, the
+        power sums cancel in float32: pass X in float64.
     dropout : float, default=0.0
-        Probability of dropping each of the interactions of a row, k for each order, while training; from 0 to below 1.
-        There is none when predicting.
+        Probability of dropping each of a row's pooled interactions, k for each order, during training; at least 0 and
+        below 1. Not applied in prediction.
     {l2_linear}
     l2_factors : float, default=0.01
-        Penalty on V; a feature is penalized once for each row that has it.
+        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
     {solver}
     learning_rate : float, default=0.05
-        Step size, above 0.
+        Step size of the optimizer; above 0.
     {schedule}
     {clip}
     {rest}
@@ -79,24 +79,23 @@ class HOFMRegressor(Regression, _HOFM):
     ----------
     {regressor_linear_}
     factors_ : ndarray of shape (n_features, order - 1, n_factors)
-        V, those of order m in ``factors_[:, m - 2]``.
+        Embeddings V; ``factors_[:, m - 2]`` are those of order m.
     projection_ : ndarray of shape (n_outputs, (order - 1) * n_factors)
-        p, where y has several columns.
+        Projection vectors p. Defined only with several targets.
     {training_}
 
     See Also
     --------
     HOFMClassifier : For classification.
-    FMRegressor : Has interactions of two features alone.
+    FMRegressor : Has only interactions of two features.
 
     References
     ----------
     M. Blondel et al., "Higher-Order Factorization Machines", NIPS 2016.
 
-
     Examples
     --------
-    The exclusive or of two columns, which no linear model can see:
+    The exclusive or (XOR) of two columns, which no linear model can represent:
 
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import OneHotEncoder
@@ -163,9 +162,11 @@ class HOFMClassifier(Classification, _HOFM):
 
     ``raw(x) = w0 + sum_i w_i x_i + sum_{m=2}^order sum_{i<...<j} <v^m_i, ..., v^m_j> x_i ... x_j``
 
-    is the log-odds of the second of two classes: a factorization machine whose interactions are of up to ``order``
-    non-zero features of a row, with embeddings of its own for each number m of them. With more classes each has a w0, a
-    w and a vector p of its own that weighs the factors of all orders, and the probabilities are the softmax.
+    is the log-odds of the second of two classes; ``<v, ..., u>`` is the sum over the factors of ``v_f ... u_f``: a
+    factorization machine with interactions of up to ``order`` non-zero features of a row, and separate embeddings for
+    each order m. Time and memory are proportional to the number of non-zero entries, for any order. With more classes,
+    each has its own w0, w and vector p, which weights the factors of all orders; the embeddings are shared, and the
+    probabilities are the softmax of the raw scores.
 
     Training minimizes the sample-weighted mean over the rows s of
     ``-log P(y_s) + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``.
@@ -173,19 +174,19 @@ class HOFMClassifier(Classification, _HOFM):
     Parameters
     ----------
     n_factors : int, default=16
-        Embedding size k of each order; at least 1.
+        Embedding size k for each order; at least 1.
     order : int, default=3
-        The most features that interact, at least 2; 2 is the plain factorization machine. From 5 on, sums of powers
-        cancel in float32: give X in float64.
+        Maximum number of features in an interaction; at least 2, which is the factorization machine. From 5 on, the
+        power sums cancel in float32: pass X in float64.
     dropout : float, default=0.0
-        Probability of dropping each of the interactions of a row, k for each order, while training; from 0 to below 1.
-        There is none when predicting.
+        Probability of dropping each of a row's pooled interactions, k for each order, during training; at least 0 and
+        below 1. Not applied in prediction.
     {l2_linear}
     l2_factors : float, default=0.01
-        Penalty on V; a feature is penalized once for each row that has it.
+        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
     {solver}
     learning_rate : float, default=0.05
-        Step size, above 0.
+        Step size of the optimizer; above 0.
     {schedule}
     {class_weight}
     {rest}
@@ -194,24 +195,23 @@ class HOFMClassifier(Classification, _HOFM):
     ----------
     {classifier_linear_}
     factors_ : ndarray of shape (n_features, order - 1, n_factors)
-        V, those of order m in ``factors_[:, m - 2]``.
+        Embeddings V; ``factors_[:, m - 2]`` are those of order m.
     projection_ : ndarray of shape (n_classes, (order - 1) * n_factors)
-        p, with more than two classes.
+        Projection vectors p. Defined only with more than two classes.
     {training_}
 
     See Also
     --------
     HOFMRegressor : For regression.
-    FMClassifier : Has interactions of two features alone.
+    FMClassifier : Has only interactions of two features.
 
     References
     ----------
     M. Blondel et al., "Higher-Order Factorization Machines", NIPS 2016.
 
-
     Examples
     --------
-    The exclusive or of two columns, which no linear model can see:
+    The exclusive or (XOR) of two columns, which no linear model can represent:
 
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import OneHotEncoder

@@ -19,7 +19,7 @@ _POOLING = {"pooling": [StrOptions({"sum", "attention"})]}
 
 
 class _NFM(FMInitialization):
-    """What the neural factorization machine is, for any target."""
+    """Neural factorization machine for any target."""
 
     _parameter_attributes = {
         "linear.intercept": "intercept_",
@@ -60,7 +60,7 @@ class _NFM(FMInitialization):
 
     def _initialize_parameters(self, module, generator, dataset, validation):
         if self.pooling == "attention" and self.init == "random":
-            # As with AFM, uniform attention then starts on the scale of a sum.
+            # As in AFM, uniform attention, a mean over the pairs, then begins on the scale of a sum.
             module.mlp.coefs[0].detach().mul_(typical_pairs(dataset))
         super()._initialize_parameters(module, generator, dataset, validation)
 
@@ -73,40 +73,41 @@ class NFMRegressor(Regression, _NFM):
 
     ``y(x) = w0 + sum_i w_i x_i + p' MLP(pooled)``, ``pooled = sum_{i<j} (v_i * v_j) x_i x_j``
 
-    where the sums go over the non-zero features of a row and ``*`` is elementwise: a multilayer perceptron with ReLU on
-    the pooled interactions of a factorization machine. With ``pooling="attention"`` the pooled vector is that of an
-    attentional factorization machine, ``sum_{i<j} a_ij (v_i * v_j) x_i x_j``: the deep AFM that Xiao et al. (2017)
-    announce. Where y has several columns, each has its w0, w and p.
+    where the sums run over the non-zero features of a row and ``*`` is elementwise: a multilayer perceptron (MLP) with
+    ReLU on the pooled interactions of a factorization machine. With ``pooling="attention"`` the pooled vector is that
+    of an attentional factorization machine, ``sum_{i<j} a_ij (v_i * v_j) x_i x_j``: the deep version of AFM that Xiao
+    et al. (2017) propose as future work. With several targets, each has its own w0, w and p.
 
     Training minimizes the sample-weighted mean over the rows s of
     ``(y(x_s) - y_s)^2 + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``,
-    with attention plus ``l2_attention * ||W||^2``, in units in which y has
-    mean 0 and standard deviation 1: no parameter needs to be changed for the units of y.
+    with attention plus ``l2_attention * ||W||^2``, where y is standardized to mean 0 and standard deviation 1: no
+    hyperparameter depends on the units of y.
 
     Parameters
     ----------
     n_factors : int, default=16
         Embedding size k, the length of each v_i; at least 1.
     hidden_layer_sizes : tuple of int, default=(64,)
-        Hidden units of each layer; He and Chua find one layer best.
+        Number of units of each hidden layer, at least one layer. He and Chua find one layer best.
     pooling : {"sum", "attention"}, default="sum"
-        How the interactions of a row become one vector. "sum" takes time and memory in proportion to the entries,
-        "attention" in proportion to the pairs, some ``256 + attention_size`` bytes for each pair of a row.
+        How to pool the interactions of a row into one vector. Time and memory are proportional to the number of entries
+        for "sum" and to the number of pairs for "attention", about ``256 + attention_size`` bytes for each pair.
     attention_size : int, default=16
-        Attention factor t, the number of hidden units of the attention network; at least 1. For "attention" alone.
+        Attention factor t, the number of hidden units of the attention network; at least 1. Used only with
+        ``pooling="attention"``.
     dropout : float, default=0.0
-        Probability of dropping each of the k pooled interactions and of the hidden units of a row while training; from
-        0 to below 1. There is none when predicting.
+        Probability of dropping each of the k pooled interactions and of the hidden units of a row during training; at
+        least 0 and below 1. Not applied in prediction.
     {l2_linear}
     l2_factors : float, default=0.003
-        Penalty on V; a feature is penalized once for each row that has it.
+        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
     l2_attention : float, default=0.0
-        Penalty on W of the attention network.
+        L2 penalty on W of the attention network; at least 0.
     {init}
     {freeze_init}
     {solver}
     learning_rate : float, default=0.02
-        Step size, above 0.
+        Step size of the optimizer; above 0.
     {schedule}
     {clip}
     {rest}
@@ -115,21 +116,21 @@ class NFMRegressor(Regression, _NFM):
     ----------
     {regressor_linear_}
     factors_ : ndarray of shape (n_features, n_factors)
-        V.
+        Embeddings V.
     attention_coef_, attention_intercept_, attention_projection_ : ndarray of shape (t, k), (t,), (t,)
-        W, b and h of the attention network, as in AFMRegressor; with attention alone.
+        W, b and h of the attention network, as in AFMRegressor. Defined only with ``pooling="attention"``.
     coefs_ : list of ndarray of shape (n_in, n_out)
-        The matrix of each hidden layer.
+        Weight matrix of each hidden layer.
     intercepts_ : list of ndarray of shape (n_out,)
-        The bias of each hidden layer.
+        Bias of each hidden layer.
     projection_ : ndarray of shape (n_hidden,) or (n_outputs, n_hidden)
-        p, in the units of y.
+        Output weights p, in the units of y.
     {training_}
 
     See Also
     --------
     NFMClassifier : For classification.
-    AFMRegressor : Attention, and no hidden layers above it.
+    AFMRegressor : Has attention but no hidden layers above it.
 
     References
     ----------
@@ -138,10 +139,9 @@ class NFMRegressor(Regression, _NFM):
     J. Xiao et al., "Attentional Factorization Machines: Learning the Weight of Feature Interactions via Attention
     Networks", IJCAI 2017.
 
-
     Examples
     --------
-    The exclusive or of two columns, which no linear model can see:
+    The exclusive or (XOR) of two columns, which no linear model can represent:
 
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import OneHotEncoder
@@ -218,11 +218,11 @@ class NFMClassifier(Classification, _NFM):
 
     ``raw(x) = w0 + sum_i w_i x_i + p' MLP(pooled)``, ``pooled = sum_{i<j} (v_i * v_j) x_i x_j``
 
-    is the log-odds of the second of two classes; the sums go over the non-zero features of a row and ``*`` is
-    elementwise: a multilayer perceptron with ReLU on the pooled interactions of a factorization machine. With
+    is the log-odds of the second of two classes; the sums run over the non-zero features of a row and ``*`` is
+    elementwise: a multilayer perceptron (MLP) with ReLU on the pooled interactions of a factorization machine. With
     ``pooling="attention"`` the pooled vector is that of an attentional factorization machine,
-    ``sum_{i<j} a_ij (v_i * v_j) x_i x_j``: the deep AFM that Xiao et al. (2017) announce. With more classes each has
-    its w0, w and p, and the probabilities are the softmax of the raw scores.
+    ``sum_{i<j} a_ij (v_i * v_j) x_i x_j``: the deep version of AFM that Xiao et al. (2017) propose as future work. With
+    more classes, each has its own w0, w and p, and the probabilities are the softmax of the raw scores.
 
     Training minimizes the sample-weighted mean over the rows s of
     ``-log P(y_s) + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``,
@@ -233,25 +233,26 @@ class NFMClassifier(Classification, _NFM):
     n_factors : int, default=16
         Embedding size k, the length of each v_i; at least 1.
     hidden_layer_sizes : tuple of int, default=(64,)
-        Hidden units of each layer; He and Chua find one layer best.
+        Number of units of each hidden layer, at least one layer. He and Chua find one layer best.
     pooling : {"sum", "attention"}, default="sum"
-        How the interactions of a row become one vector. "sum" takes time and memory in proportion to the entries,
-        "attention" in proportion to the pairs, some ``256 + attention_size`` bytes for each pair of a row.
+        How to pool the interactions of a row into one vector. Time and memory are proportional to the number of entries
+        for "sum" and to the number of pairs for "attention", about ``256 + attention_size`` bytes for each pair.
     attention_size : int, default=16
-        Attention factor t, the number of hidden units of the attention network; at least 1. For "attention" alone.
+        Attention factor t, the number of hidden units of the attention network; at least 1. Used only with
+        ``pooling="attention"``.
     dropout : float, default=0.0
-        Probability of dropping each of the k pooled interactions and of the hidden units of a row while training; from
-        0 to below 1. There is none when predicting.
+        Probability of dropping each of the k pooled interactions and of the hidden units of a row during training; at
+        least 0 and below 1. Not applied in prediction.
     {l2_linear}
     l2_factors : float, default=0.003
-        Penalty on V; a feature is penalized once for each row that has it.
+        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
     l2_attention : float, default=0.0
-        Penalty on W of the attention network.
+        L2 penalty on W of the attention network; at least 0.
     {init}
     {freeze_init}
     {solver}
     learning_rate : float, default=0.02
-        Step size, above 0.
+        Step size of the optimizer; above 0.
     {schedule}
     {class_weight}
     {rest}
@@ -260,21 +261,21 @@ class NFMClassifier(Classification, _NFM):
     ----------
     {classifier_linear_}
     factors_ : ndarray of shape (n_features, n_factors)
-        V.
+        Embeddings V.
     attention_coef_, attention_intercept_, attention_projection_ : ndarray of shape (t, k), (t,), (t,)
-        W, b and h of the attention network, as in AFMRegressor; with attention alone.
+        W, b and h of the attention network, as in AFMRegressor. Defined only with ``pooling="attention"``.
     coefs_ : list of ndarray of shape (n_in, n_out)
-        The matrix of each hidden layer.
+        Weight matrix of each hidden layer.
     intercepts_ : list of ndarray of shape (n_out,)
-        The bias of each hidden layer.
+        Bias of each hidden layer.
     projection_ : ndarray of shape (n_hidden,) or (n_classes, n_hidden)
-        p.
+        Output weights p.
     {training_}
 
     See Also
     --------
     NFMRegressor : For regression.
-    AFMClassifier : Attention, and no hidden layers above it.
+    AFMClassifier : Has attention but no hidden layers above it.
 
     References
     ----------
@@ -283,10 +284,9 @@ class NFMClassifier(Classification, _NFM):
     J. Xiao et al., "Attentional Factorization Machines: Learning the Weight of Feature Interactions via Attention
     Networks", IJCAI 2017.
 
-
     Examples
     --------
-    The exclusive or of two columns, which no linear model can see:
+    The exclusive or (XOR) of two columns, which no linear model can represent:
 
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import OneHotEncoder

@@ -16,7 +16,7 @@ from skafm._estimators.targets import Classification, Regression
 
 
 class _WideDeep(FieldsMixin, FMInitialization):
-    """What Wide & Deep is, for any target."""
+    """Wide & Deep for any target."""
 
     _parameter_attributes = {
         "linear.intercept": "intercept_",
@@ -50,31 +50,32 @@ class WideDeepRegressor(Regression, _WideDeep):
 
     ``y(x) = w0 + sum_i w_i x_i + p' MLP([sum_{i in f} v_i x_i for each field f])``
 
-    a linear model, the wide part, beside a multilayer perceptron with ReLU on the embeddings of the fields, side by
-    side, the deep part. Interactions are whatever the perceptron makes of them. Where y has several columns, each has
-    its w0, w and p.
+    where the sums run over the non-zero features of a row. The wide part is a linear model; the deep part is a
+    multilayer perceptron (MLP) with ReLU on the concatenated embeddings of the fields, which models interactions
+    implicitly. With several targets, each has its own w0, w and p.
 
     Training minimizes the sample-weighted mean over the rows s of
-    ``(y(x_s) - y_s)^2 + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``, in units in which y has
-    mean 0 and standard deviation 1: no parameter needs to be changed for the units of y.
+    ``(y(x_s) - y_s)^2 + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``, where y is standardized to
+    mean 0 and standard deviation 1: no hyperparameter depends on the units of y.
 
     Parameters
     ----------
     n_factors : int, default=16
         Embedding size k of each feature; at least 1.
     hidden_layer_sizes : tuple of int, default=(1024, 512, 256)
-        Hidden units of each layer; the default is that of Xiao et al. (2017).
+        Number of units of each hidden layer, at least one layer. The default is that of Xiao et al. (2017).
     {fields}
     dropout : float, default=0.0
-        Probability of dropping a hidden unit of a row while training; from 0 to below 1. There is none when predicting.
+        Probability of dropping each hidden unit of a row during training; at least 0 and below 1. Not applied in
+        prediction.
     {l2_linear}
     l2_factors : float, default=0.003
-        Penalty on V; a feature is penalized once for each row that has it.
+        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
     {init}
     {freeze_init}
     {solver}
     learning_rate : float, default=0.01
-        Step size, above 0.
+        Step size of the optimizer; above 0.
     {schedule}
     {clip}
     {rest}
@@ -83,29 +84,28 @@ class WideDeepRegressor(Regression, _WideDeep):
     ----------
     {regressor_linear_}
     factors_ : ndarray of shape (n_features, n_factors)
-        V.
+        Embeddings V.
     {fields_}
     coefs_ : list of ndarray of shape (n_in, n_out)
-        The matrix of each hidden layer.
+        Weight matrix of each hidden layer.
     intercepts_ : list of ndarray of shape (n_out,)
-        The bias of each hidden layer.
+        Bias of each hidden layer.
     projection_ : ndarray of shape (n_hidden,) or (n_outputs, n_hidden)
-        p, in the units of y.
+        Output weights p, in the units of y.
     {training_}
 
     See Also
     --------
     WideDeepClassifier : For classification.
-    DeepCrossRegressor : Residual units in place of the perceptron.
+    DeepCrossRegressor : Has residual units, and no linear part.
 
     References
     ----------
     H.-T. Cheng et al., "Wide & Deep Learning for Recommender Systems", DLRS 2016.
 
-
     Examples
     --------
-    The exclusive or of two columns, which no linear model can see:
+    The exclusive or (XOR) of two columns, which no linear model can represent:
 
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import OneHotEncoder
@@ -178,9 +178,10 @@ class WideDeepClassifier(Classification, _WideDeep):
 
     ``raw(x) = w0 + sum_i w_i x_i + p' MLP([sum_{i in f} v_i x_i for each field f])``
 
-    is the log-odds of the second of two classes: a linear model, the wide part, beside a multilayer perceptron with
-    ReLU on the embeddings of the fields, side by side, the deep part. With more classes each has its w0, w and p, and
-    the probabilities are the softmax of the raw scores.
+    is the log-odds of the second of two classes; the sums run over the non-zero features of a row. The wide part is a
+    linear model; the deep part is a multilayer perceptron (MLP) with ReLU on the concatenated embeddings of the fields,
+    which models interactions implicitly. With more classes, each has its own w0, w and p, and the probabilities are the
+    softmax of the raw scores.
 
     Training minimizes the sample-weighted mean over the rows s of
     ``-log P(y_s) + sum_{i in s} (l2_linear * w_i^2 + l2_factors * ||v_i||^2)``.
@@ -190,18 +191,19 @@ class WideDeepClassifier(Classification, _WideDeep):
     n_factors : int, default=16
         Embedding size k of each feature; at least 1.
     hidden_layer_sizes : tuple of int, default=(1024, 512, 256)
-        Hidden units of each layer; the default is that of Xiao et al. (2017).
+        Number of units of each hidden layer, at least one layer. The default is that of Xiao et al. (2017).
     {fields}
     dropout : float, default=0.0
-        Probability of dropping a hidden unit of a row while training; from 0 to below 1. There is none when predicting.
+        Probability of dropping each hidden unit of a row during training; at least 0 and below 1. Not applied in
+        prediction.
     {l2_linear}
     l2_factors : float, default=0.003
-        Penalty on V; a feature is penalized once for each row that has it.
+        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
     {init}
     {freeze_init}
     {solver}
     learning_rate : float, default=0.01
-        Step size, above 0.
+        Step size of the optimizer; above 0.
     {schedule}
     {class_weight}
     {rest}
@@ -210,29 +212,28 @@ class WideDeepClassifier(Classification, _WideDeep):
     ----------
     {classifier_linear_}
     factors_ : ndarray of shape (n_features, n_factors)
-        V.
+        Embeddings V.
     {fields_}
     coefs_ : list of ndarray of shape (n_in, n_out)
-        The matrix of each hidden layer.
+        Weight matrix of each hidden layer.
     intercepts_ : list of ndarray of shape (n_out,)
-        The bias of each hidden layer.
+        Bias of each hidden layer.
     projection_ : ndarray of shape (n_hidden,) or (n_classes, n_hidden)
-        p.
+        Output weights p.
     {training_}
 
     See Also
     --------
     WideDeepRegressor : For regression.
-    DeepCrossClassifier : Residual units in place of the perceptron.
+    DeepCrossClassifier : Has residual units, and no linear part.
 
     References
     ----------
     H.-T. Cheng et al., "Wide & Deep Learning for Recommender Systems", DLRS 2016.
 
-
     Examples
     --------
-    The exclusive or of two columns, which no linear model can see:
+    The exclusive or (XOR) of two columns, which no linear model can represent:
 
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import OneHotEncoder

@@ -11,42 +11,43 @@ from skafm.nn._pairwise import PairModel
 
 
 class AFM(PairModel):
-    """Attentional factorization machine on ragged rows (Eq. 6).
+    """Attentional factorization machine on ragged batches.
 
-    ``raw(x) = w0 + sum_i w_i x_i + p' sum_{i<j} a_ij (v_i * v_j) x_i x_j`` with the attention a_ij of Eq. 5.
+    ``raw(x) = w0 + sum_i w_i x_i + p' sum_{i<j} a_ij (v_i * v_j) x_i x_j``, Eq. 6 of Xiao et al. (2017), with the
+    attention weights a_ij of their Eq. 5.
 
-    With several outputs each has its w0, its w and its p; embeddings and attention are shared.
+    With several outputs, each has its own w0, w and p; embeddings and attention are shared.
 
     Parameters
     ----------
     n_features : int
-        TransposedBatch of the rows, at least 1.
+        Number of features; at least 1.
     n_factors : int
-        Embedding size k.
+        Embedding size k; at least 1.
     attention_size : int
-        Attention factor t.
+        Attention factor t, the number of hidden units of the attention network; at least 1.
     n_outputs : int, optional
-        C, the number of raw scores of a row; by default one, without an axis of its own.
+        Number of raw scores C of a row; by default a single one, without an axis.
     dropout : float, default=0.0
-        Probability of dropping each of the k pooled interactions of a row in training, from 0 to below 1.
+        Probability of dropping each of the k pooled interactions of a row in training; at least 0 and below 1.
     initial_projection : float, default=1.0
-        Initial value of every element of p, with several outputs the standard deviation of a normal distribution. With
-        the typical number of pairs of a row the model starts as an FM.
+        Initial value of each element of p; with several outputs, the standard deviation of the normal distribution that
+        p is drawn from. With the typical number of pairs of a row, the initial model is close to an FM.
     reduced_precision : bool, default=False
-        Whether training multiplies the attention network's matrices in bfloat16 if a batch has many pairs.
+        Whether training computes the matrix products of the attention network in bfloat16 if a batch has many pairs.
     working_memory : int, default=2**30
-        Bytes that the pairs of a single row may need. A row of more pairs is processed in parts, with gradient
-        checkpointing in training.
+        Maximum memory in bytes for the pairs of a single row. A row with more pairs is processed in parts, with
+        gradient checkpointing in training.
     generator : torch.Generator, optional
-        Draws the initial parameters and dropout, on ``device``; by default torch's global one.
+        Random generator of the initial parameters and of dropout, on ``device``; by default torch's global one.
     device : torch.device or str, optional
-        Device of the parameters; by default torch's.
+        Device of the parameters; by default torch's default device.
     dtype : torch.dtype, optional
-        Type of the parameters; by default torch's.
+        Data type of the parameters; by default torch's default dtype.
 
     Examples
     --------
-    The raw scores of two rows, the first with features 0 and 2, the second with feature 1:
+    Raw scores of two rows, the first with features 0 and 2, the second with feature 1:
 
     >>> import torch
     >>> from skafm.nn import AFM
@@ -56,7 +57,7 @@ class AFM(PairModel):
     torch.Size([2])
     """
 
-    _predict_batch_size = 2**15  # the more rows, the fewer distinct pairs a row
+    _predict_batch_size = 2**15  # the more rows, the fewer distinct pairs for each
 
     def __init__(
         self,
@@ -78,19 +79,19 @@ class AFM(PairModel):
         self.factors = nn.Parameter(torch.empty(n_features, n_factors, device=device, dtype=dtype))
         self.attention_weight = nn.Parameter(torch.empty(attention_size, n_factors, device=device, dtype=dtype))  # W
         self.attention_bias = nn.Parameter(torch.empty(attention_size, device=device, dtype=dtype))  # b
-        # DIFF: the authors draw h from N(0, 1). With h = 0 attention starts uniform, and the model as an FM.
+        # DIFF: the authors draw h from N(0, 1). With h = 0 the initial attention is uniform, and the model an FM.
         self.attention_projection = nn.Parameter(torch.full((attention_size,), 0.0, device=device, dtype=dtype))  # h
         shape = (n_factors,) if n_outputs is None else (n_outputs, n_factors)
         self.projection = nn.Parameter(torch.full(shape, initial_projection, device=device, dtype=dtype))  # p
         self.dropout, self.generator = dropout, generator
         self.reduced_precision = reduced_precision
         self.max_pairs = max(working_memory // pair_bytes(attention_size), 1)
-        if not self.factors.is_meta:  # drawing on the meta device is useless, and imports a second's worth of torch
+        if not self.factors.is_meta:  # on the meta device drawing only costs a second of imports
             std = (2 / (attention_size + n_factors)) ** 0.5
             nn.init.normal_(self.factors, std=0.01, generator=generator)
             nn.init.normal_(self.attention_weight, std=std, generator=generator)
             nn.init.normal_(self.attention_bias, std=std, generator=generator)
-            if n_outputs is not None:  # if equal, V would have no gradient: those of a softmax sum to zero
+            if n_outputs is not None:  # if equal, V has no gradient: those of a softmax sum to zero
                 nn.init.normal_(self.projection, std=initial_projection, generator=generator)
 
     def forward(
@@ -99,8 +100,8 @@ class AFM(PairModel):
         """Return the raw score, (B,) or (B, C), of each row; ``values=None`` means that all are 1."""
         dropout_mask = None
         if self.training and self.dropout > 0:
-            # DIFF: the paper drops neurons of the pair-wise layer; like its authors' code we drop them after pooling,
-            # where a mask has k numbers for each row instead of k for each pair.
+            # DIFF: the paper applies dropout to the pair-wise interaction layer. Like the authors' code, apply it after
+            # pooling, where the mask has k elements for each row instead of k for each pair.
             shape = (len(offsets) - 1, self.factors.shape[1])
             dropout_mask = functional.dropout_mask(shape, self.dropout, self.generator, self.factors)
         network = (self.attention_weight, self.attention_bias, self.attention_projection, self.projection)
@@ -119,7 +120,7 @@ class AFM(PairModel):
         return linear + interaction
 
     def _pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``p' (v_i * v_j) x_i x_j``, (c,) or (c, C), and the attention's logits (c,) of pairs of features."""
+        """Return ``p' (v_i * v_j) x_i x_j``, (c,) or (c, C), and the attention logits (c,) of pairs of features."""
         interactions = self.factors[left] * self.factors[right] * product.unsqueeze(1)  # (c, k)
         network = (self.attention_weight, self.attention_bias, self.attention_projection)
         return torch.nn.functional.linear(interactions, self.projection), functional.attention_logits(

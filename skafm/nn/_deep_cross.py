@@ -13,32 +13,35 @@ from skafm.nn._layers import ParameterFactory, ResidualUnits
 
 
 class DeepCross(Model):
-    """DeepCross on ragged rows: residual units on the fields' embeddings, and no linear part.
+    """DeepCross on ragged batches.
 
-    ``raw(x) = w0 + p' units([sum_{i in f} v_i x_i for each field f])``; with several outputs each has its w0 and p.
+    ``raw(x) = w0 + p' units([sum_{i in f} v_i x_i for each field f])`` (Shan et al., 2016): residual units on the
+    concatenated embeddings of the fields, without a linear part.
+
+    With several outputs, each has its own w0 and p.
 
     Parameters
     ----------
     fields : array-like of shape (n_features,)
-        The field of each feature, an integer from 0.
+        Field of each feature, an integer from 0.
     n_factors : int
-        Embedding size k.
+        Embedding size k; at least 1.
     hidden_layer_sizes : sequence of int, default=(512, 512, 256, 128, 64)
         Hidden size of each residual unit.
     n_outputs : int, optional
-        C, the number of raw scores of a row; by default one, without an axis of its own.
+        Number of raw scores C of a row; by default a single one, without an axis.
     dropout : float, default=0.0
-        Probability of dropping a hidden unit of a row in training, from 0 to below 1.
+        Probability of dropping each hidden unit of a row in training; at least 0 and below 1.
     generator : torch.Generator, optional
-        Draws the initial parameters and dropout, on ``device``; by default torch's global one.
+        Random generator of the initial parameters and of dropout, on ``device``; by default torch's global one.
     device : torch.device or str, optional
-        Device of the parameters; by default torch's.
+        Device of the parameters; by default torch's default device.
     dtype : torch.dtype, optional
-        Type of the parameters; by default torch's.
+        Data type of the parameters; by default torch's default dtype.
 
     Examples
     --------
-    The raw scores of two rows, the first with features 0 and 2, the second with feature 1:
+    Raw scores of two rows, the first with features 0 and 2, the second with feature 1:
 
     >>> import torch
     >>> from skafm.nn import DeepCross
@@ -64,15 +67,15 @@ class DeepCross(Model):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        factory, numbers = ParameterFactory(generator, device, dtype), torch.as_tensor(fields)
-        self.n_fields = int(numbers.max()) + 1
+        factory, field_codes = ParameterFactory(generator, device, dtype), torch.as_tensor(fields)
+        self.n_fields = int(field_codes.max()) + 1
         size = self.n_fields * n_factors
         self.intercept = factory.constant(*(() if n_outputs is None else (n_outputs,)))
-        self.factors = factory.normal(len(numbers), n_factors, std=0.01)
-        self.fields = nn.Parameter(numbers.to(device), requires_grad=False)
+        self.factors = factory.normal(len(field_codes), n_factors, std=0.01)
+        self.fields = nn.Parameter(field_codes.to(device), requires_grad=False)
         self.units = ResidualUnits(size, hidden_layer_sizes, dropout, factory)
         self.projection = factory.projection(size, n_outputs)
-        self._numbers_per_row = 4 * len(hidden_layer_sizes) * size + 6 * sum(hidden_layer_sizes)
+        self._elements_per_row = 4 * len(hidden_layer_sizes) * size + 6 * sum(hidden_layer_sizes)
 
     def forward(
         self,
@@ -82,11 +85,11 @@ class DeepCross(Model):
         transposed: TransposedBatch | None = None,
         weight: Tensor | None = None,
     ) -> Tensor:
-        """Return the raw score, (B,) or (B, C), of each row; ``weight`` (B,) are sample weights of the norms."""
+        """Return the raw score, (B,) or (B, C), of each row; batch normalization is weighted by ``weight`` (B,)."""
         batch = (indices, values, offsets, transposed)
         embedded = _sparse_ops.field_sum(self.factors, self.fields, self.n_fields, *batch)  # (B, F, k)
         return self.intercept + linear(self.units(embedded.flatten(1), weight), self.projection)
 
     def _bytes_per_row(self, lengths: Tensor) -> Tensor:
         """Return the memory (B,) in bytes that rows of these lengths (B,) need, the parameters not counted."""
-        return 128 * lengths.long() + self.factors.element_size() * self._numbers_per_row
+        return 128 * lengths.long() + self.factors.element_size() * self._elements_per_row

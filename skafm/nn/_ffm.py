@@ -12,31 +12,34 @@ from skafm.nn._pairwise import PairModel
 
 
 class FFM(PairModel):
-    """Field-aware factorization machine on ragged rows: a feature has an embedding for each field of its partners.
+    """Field-aware factorization machine on ragged batches.
 
-    ``raw(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_{i,f(j)}, v_{j,f(i)}> x_i x_j``; with several outputs each weighs the
-    k products of the last sum by a p of its own.
+    ``raw(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_{i,f(j)}, v_{j,f(i)}> x_i x_j``, Eq. 4 of Juan et al. (2016): a feature
+    has a separate embedding for each field of its partners.
+
+    With several outputs, each has its own w0, w and vector p, and the embeddings are shared:
+    ``raw_c(x) = w0_c + sum_i w_ic x_i + p_c' sum_{i<j} (v_{i,f(j)} * v_{j,f(i)}) x_i x_j``.
 
     Parameters
     ----------
     fields : array-like of shape (n_features,)
-        f(i), the field of each feature, an integer from 0.
+        Field f(i) of each feature, an integer from 0.
     n_factors : int
-        Embedding size k.
+        Embedding size k; at least 1.
     n_outputs : int, optional
-        C, the number of raw scores of a row; by default one, and no p.
+        Number of raw scores C of a row; by default a single one, without p and without an axis.
     dropout : float, default=0.0
-        Probability of dropping each of the k pooled interactions of a row in training, from 0 to below 1.
+        Probability of dropping each of the k pooled interactions of a row in training; at least 0 and below 1.
     generator : torch.Generator, optional
-        Draws the initial parameters and dropout, on ``device``; by default torch's global one.
+        Random generator of the initial parameters and of dropout, on ``device``; by default torch's global one.
     device : torch.device or str, optional
-        Device of the parameters; by default torch's.
+        Device of the parameters; by default torch's default device.
     dtype : torch.dtype, optional
-        Type of the parameters; by default torch's.
+        Data type of the parameters; by default torch's default dtype.
 
     Examples
     --------
-    The raw scores of two rows, the first with features 0 and 2, the second with feature 1:
+    Raw scores of two rows, the first with features 0 and 2, the second with feature 1:
 
     >>> import torch
     >>> from skafm.nn import FFM
@@ -61,12 +64,12 @@ class FFM(PairModel):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        factory, numbers = ParameterFactory(generator, device, dtype), torch.as_tensor(fields)
-        self.n_fields = int(numbers.max()) + 1
-        self.linear = SparseLinear(len(numbers), n_outputs, device=device, dtype=dtype)
-        # Initially the products of a row's pairs have the scale of an FM's.
-        self.factors = factory.normal(len(numbers), self.n_fields, n_factors, std=0.01)
-        self.fields = nn.Parameter(numbers.to(device), requires_grad=False)
+        factory, field_codes = ParameterFactory(generator, device, dtype), torch.as_tensor(fields)
+        self.n_fields = int(field_codes.max()) + 1
+        self.linear = SparseLinear(len(field_codes), n_outputs, device=device, dtype=dtype)
+        # The std of an FM: the initial interactions have the same scale.
+        self.factors = factory.normal(len(field_codes), self.n_fields, n_factors, std=0.01)
+        self.fields = nn.Parameter(field_codes.to(device), requires_grad=False)
         self.register_parameter(
             "projection", None if n_outputs is None else factory.normal(n_outputs, n_factors, std=1.0)
         )
@@ -85,30 +88,31 @@ class FFM(PairModel):
     def _pooled(
         self, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None
     ) -> Tensor:
-        """Return ``sum_{i<j} v_{i,f(j)} * v_{j,f(i)} x_i x_j`` of each row: (B, k).
+        """Return ``sum_{i<j} (v_{i,f(j)} * v_{j,f(i)}) x_i x_j`` of each row: (B, k).
 
-        With ``S_fg = sum_{i in f} v_{i,g} x_i`` it is ``1/2 [sum_fg S_fg * S_gf - sum_i (v_{i,f(i)} x_i)^2]``.
+        With ``S_fg = sum_{i in f} v_{i,g} x_i`` it is ``1/2 [sum_fg S_fg * S_gf - sum_i (v_{i,f(i)} x_i)^2]``, which is
+        Rendle's identity for fields.
         """
         table = self.factors.flatten(1)  # (n_features, F k)
         batch = (indices, values, offsets, transposed)
         sums = _sparse_ops.field_sum(table, self.fields, self.n_fields, *batch)  # (B, F, F k)
         sums = sums.view(-1, *[self.n_fields] * 2, self.factors.shape[2])  # (B, F, F, k)
-        both = (sums * sums.transpose(1, 2)).sum((1, 2))  # (B, k)
+        total = (sums * sums.transpose(1, 2)).sum((1, 2))  # (B, k)
         features = torch.arange(len(table), device=table.device)
-        own = self.factors[features, self.fields]  # (n_features, k)
-        twice = both - _sparse_ops.power_sum(own, 2, *batch)  # (B, k)
-        return twice / 2
+        own_field = self.factors[features, self.fields]  # (n_features, k), v_{i,f(i)}
+        squares = _sparse_ops.power_sum(own_field, 2, *batch)  # (B, k)
+        return (total - squares) / 2
 
     def _pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, None]:
-        """Return the interaction of pairs of features (c,) whose x_i x_j is ``product`` (c,): (c,) or (c, C)."""
-        product_ij = self.factors[left, self.fields[right]] * self.factors[right, self.fields[left]]  # (c, k)
-        interactions = product_ij * product.unsqueeze(1)
+        """Return the interactions, (c,) or (c, C), of pairs of features (c,) with the values x_i x_j (c,)."""
+        products = self.factors[left, self.fields[right]] * self.factors[right, self.fields[left]]  # (c, k)
+        interactions = products * product.unsqueeze(1)  # (c, k)
         return (interactions.sum(1) if self.projection is None else interactions @ self.projection.T), None
 
     def _bytes_per_row(self, lengths: Tensor) -> Tensor:
         """Return the memory (B,) in bytes that rows of these lengths (B,) need, the parameters not counted."""
-        numbers = self.n_fields * self.factors[0].numel()
-        return 128 * lengths.long() + 6 * self.factors.element_size() * numbers
+        n_elements = self.n_fields * self.factors[0].numel()
+        return 128 * lengths.long() + 6 * self.factors.element_size() * n_elements
 
     @torch.no_grad()
     def _rescaled_parameters(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:

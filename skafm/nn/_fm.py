@@ -11,33 +11,33 @@ from skafm.nn._pairwise import PairModel
 
 
 class FM(PairModel):
-    """Factorization machine on ragged rows (Eq. 1).
+    """Factorization machine on ragged batches.
 
-    ``raw(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j``
+    ``raw(x) = w0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j``, Eq. 1 of Xiao et al. (2017).
 
-    With several outputs each has its w0, its w and a vector p of its own over shared embeddings:
+    With several outputs, each has its own w0, w and vector p, and the embeddings are shared:
     ``raw_c(x) = w0_c + sum_i w_ic x_i + p_c' sum_{i<j} (v_i * v_j) x_i x_j``.
 
     Parameters
     ----------
     n_features : int
-        TransposedBatch of the rows, at least 1.
+        Number of features; at least 1.
     n_factors : int
-        Embedding size k.
+        Embedding size k; at least 1.
     n_outputs : int, optional
-        C, the number of raw scores of a row; by default one, and no p.
+        Number of raw scores C of a row; by default a single one, without p and without an axis.
     dropout : float, default=0.0
-        Probability of dropping each of the k pooled interactions of a row in training, from 0 to below 1.
+        Probability of dropping each of the k pooled interactions of a row in training; at least 0 and below 1.
     generator : torch.Generator, optional
-        Draws the initial parameters and dropout, on ``device``; by default torch's global one.
+        Random generator of the initial parameters and of dropout, on ``device``; by default torch's global one.
     device : torch.device or str, optional
-        Device of the parameters; by default torch's.
+        Device of the parameters; by default torch's default device.
     dtype : torch.dtype, optional
-        Type of the parameters; by default torch's.
+        Data type of the parameters; by default torch's default dtype.
 
     Examples
     --------
-    The raw scores of two rows, the first with features 0 and 2, the second with feature 1:
+    Raw scores of two rows, the first with features 0 and 2, the second with feature 1:
 
     >>> import torch
     >>> from skafm.nn import FM
@@ -68,9 +68,9 @@ class FM(PairModel):
         else:
             self.projection = nn.Parameter(torch.empty(n_outputs, n_factors, device=device, dtype=dtype))
         self.dropout, self.generator = dropout, generator
-        if not self.factors.is_meta:  # drawing on the meta device is useless, and imports a second's worth of torch
+        if not self.factors.is_meta:  # on the meta device drawing only costs a second of imports
             nn.init.normal_(self.factors, std=0.01, generator=generator)
-            if self.projection is not None:  # equal ones would give V no gradient: a softmax's sum to zero
+            if self.projection is not None:  # if equal, V has no gradient: those of a softmax sum to zero
                 nn.init.normal_(self.projection, generator=generator)
 
     def forward(
@@ -79,24 +79,24 @@ class FM(PairModel):
         """Return the raw score, (B,) or (B, C), of each row; ``values=None`` means that all are 1."""
         batch = (indices, values, offsets, transposed)
         raw: Tensor = self.linear(*batch)
-        dropping = self.training and self.dropout > 0
-        if self.projection is None and not dropping:
+        use_dropout = self.training and self.dropout > 0
+        if self.projection is None and not use_dropout:
             return raw + _sparse_ops.interaction(self.factors, *batch)
         pooled = _sparse_ops.bi_interaction(self.factors, *batch)  # (B, k)
-        if dropping:
-            # DIFF: the paper drops neurons of the pair-wise layer; like its authors' code we drop them after pooling,
-            # where a mask costs k numbers a row instead of k for each pair.
+        if use_dropout:
+            # DIFF: the paper applies dropout to the pair-wise interaction layer. Like the authors' code, apply it after
+            # pooling, where the mask has k elements for each row instead of k for each pair.
             pooled = pooled * functional.dropout_mask(pooled.shape, self.dropout, self.generator, self.factors)
         return raw + (pooled.sum(1) if self.projection is None else linear(pooled, self.projection))
 
     def _pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, None]:
-        """Return the interaction of pairs of features (c,) whose x_i x_j is ``product`` (c,): (c,) or (c, C)."""
+        """Return the interactions, (c,) or (c, C), of pairs of features (c,) with the values x_i x_j (c,)."""
         interactions = self.factors[left] * self.factors[right] * product.unsqueeze(1)  # (c, k)
         return (interactions.sum(1) if self.projection is None else linear(interactions, self.projection)), None
 
     def _bytes_per_row(self, lengths: Tensor) -> Tensor:
         """Return the memory (B,) in bytes that rows of these lengths (B,) need, the parameters not counted."""
-        # Each entry: index, value, row and order, twice. Each row: the pooled factors, their gradient and mask.
+        # For each entry: index, value, row and order, twice. For each row: pooled factors, their gradient and mask.
         return 64 * lengths.long() + 4 * self.factors.element_size() * self.factors.shape[1]
 
     @torch.no_grad()

@@ -14,33 +14,37 @@ from skafm.nn._pairwise import PairModel
 
 
 class HOFM(PairModel):
-    """Higher-order factorization machine on ragged rows, with embeddings of its own for each order m.
+    """Higher-order factorization machine on ragged batches.
 
     ``raw(x) = w0 + sum_i w_i x_i + sum_{m=2}^order sum_{i_1 < ... < i_m} sum_f v^m_{i_1 f} x_{i_1} ... v^m_{i_m f}
-    x_{i_m}``; with several outputs each weighs the last sum by a p^m_f of its own.
+    x_{i_m}``, Eq. 2 of Blondel et al. (2016), with separate embeddings for each order m.
+
+    With several outputs, each has its own w0, w and vector p, whose elements p^m_f weight the sums of each order and
+    factor; the embeddings are shared.
 
     Parameters
     ----------
     n_features : int
-        TransposedBatch of the rows, at least 1.
+        Number of features; at least 1.
     n_factors : int
-        Embedding size k of each order.
+        Embedding size k for each order; at least 1.
     order : int, default=3
-        The most features that interact, at least 2.
+        Maximum number of features in an interaction; at least 2.
     n_outputs : int, optional
-        C, the number of raw scores of a row; by default one, and no p.
+        Number of raw scores C of a row; by default a single one, without p and without an axis.
     dropout : float, default=0.0
-        Probability of dropping each of a row's interactions, k for each order, while training; from 0 to below 1.
+        Probability of dropping each of a row's pooled interactions, k for each order, in training; at least 0 and below
+        1.
     generator : torch.Generator, optional
-        Draws the initial parameters and dropout, on ``device``; by default torch's global one.
+        Random generator of the initial parameters and of dropout, on ``device``; by default torch's global one.
     device : torch.device or str, optional
-        Device of the parameters; by default torch's.
+        Device of the parameters; by default torch's default device.
     dtype : torch.dtype, optional
-        Type of the parameters; by default torch's.
+        Data type of the parameters; by default torch's default dtype.
 
     Examples
     --------
-    The raw scores of two rows, the first with features 0 and 2, the second with feature 1:
+    Raw scores of two rows, the first with features 0 and 2, the second with feature 1:
 
     >>> import torch
     >>> from skafm.nn import HOFM
@@ -78,11 +82,11 @@ class HOFM(PairModel):
         """Return the raw score, (B,) or (B, C), of each row; ``values=None`` means that all are 1."""
         sums = self._power_sums(indices, values, offsets, transposed)
         order = len(sums)
-        # Order m has the sums of its powers 1 to m; those of power t begin with order max(t, 2).
+        # Order m needs the power sums 1 to m of its embeddings; sums[t - 1] has the orders from max(t, 2) on.
         kernels = [
             functional.anova([sums[t - 1][:, m - max(t, 2)] for t in range(1, m + 1)]) for m in range(2, order + 1)
         ]
-        interactions = torch.cat(kernels, 1)  # (B, (order - 1) k)
+        interactions = torch.cat(kernels, 1)  # each (B, k) -> (B, (order - 1) k)
         if self.training and self.dropout > 0:
             shape = interactions.shape
             interactions = interactions * functional.dropout_mask(shape, self.dropout, self.generator, interactions)
@@ -94,7 +98,7 @@ class HOFM(PairModel):
     def _power_sums(
         self, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None
     ) -> list[Tensor]:
-        """Return ``sum_i (v_i x_i)^t`` for each power t and the orders that need it: (B, orders, k) each."""
+        """Return the power sums ``sum_i (v_i x_i)^t``, (B, orders, k), for each power t and the orders that need it."""
         sums = []
         for t in range(1, self.factors.shape[1] + 2):
             table = self.factors[:, max(t, 2) - 2 :]  # (n_features, orders, k)
@@ -103,36 +107,40 @@ class HOFM(PairModel):
         return sums
 
     def _pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, None]:
-        """Return what pairs of features (c,) whose x_i x_j is ``product`` (c,) add by themselves: (c,) or (c, C)."""
+        """Return the second-order interactions, (c,) or (c, C), of pairs of features with the values x_i x_j (c,)."""
         factors = self.factors[:, 0]  # (n_features, k)
-        return self._weigh(factors[left] * factors[right] * product.unsqueeze(1), 2), None
+        return self._project(factors[left] * factors[right] * product.unsqueeze(1), 2), None
 
     def _entry_scores(
         self, batch: tuple[Tensor, Tensor | None, Tensor], left: Tensor, right: Tensor, rows: Tensor
     ) -> tuple[Tensor, None]:
-        """Return the scores of pairs of entries: their own, and equal shares in those of larger sets.
+        """Return the scores of pairs of entries: their interactions, and equal shares in those of higher order.
 
-        A set of m features has ``m (m - 1) / 2`` pairs. The sets of a pair differ in the m - 2 others of its row, whose
-        products ``anova`` sums: the row's sums of powers without the pair's are their sums of powers.
+        An interaction of m features is divided equally among its ``m (m - 1) / 2`` pairs. The interactions that contain
+        a given pair differ in their m - 2 other entries, over which ``anova`` sums; the power sums of these entries are
+        those of the row minus those of the pair.
         """
         indices, values, offsets = batch
         scores, _ = super()._entry_scores(batch, left, right, rows)
         if len(left) == 0:
             return scores, None
-        first, bounds = rows[0], offsets[rows[0] : rows[-1] + 2]
+        first_row, bounds = rows[0], offsets[rows[0] : rows[-1] + 2]
         part = slice(int(bounds[0]), int(bounds[-1]))
-        own = indices[part], None if values is None else values[part], bounds - bounds[0], None
+        part_batch = indices[part], None if values is None else values[part], bounds - bounds[0], None
         for m in range(3, self.factors.shape[1] + 2):
             table = self.factors[:, m - 2]  # (n_features, k)
             z_i, z_j = (
                 table[indices[entry].long()] * (1 if values is None else values[entry].unsqueeze(1))
                 for entry in (left, right)
             )  # (c, k)
-            sums = [_sparse_ops.power_sum(table, t, *own)[rows - first] - z_i**t - z_j**t for t in range(1, m - 1)]
-            scores = scores + self._weigh(z_i * z_j * functional.anova(sums), m) / comb(m, 2)
+            sums = [
+                _sparse_ops.power_sum(table, t, *part_batch)[rows - first_row] - z_i**t - z_j**t  # (c, k)
+                for t in range(1, m - 1)
+            ]
+            scores = scores + self._project(z_i * z_j * functional.anova(sums), m) / comb(m, 2)
         return scores, None
 
-    def _weigh(self, interactions: Tensor, m: int) -> Tensor:
+    def _project(self, interactions: Tensor, m: int) -> Tensor:
         """Return the scores, (c,) or (c, C), of interactions (c, k) of order m."""
         if self.projection is None:
             return interactions.sum(1)
@@ -141,8 +149,8 @@ class HOFM(PairModel):
 
     def _bytes_per_row(self, lengths: Tensor) -> Tensor:
         """Return the memory (B,) in bytes that rows of these lengths (B,) need, the parameters not counted."""
-        numbers = self.factors[0].numel() * (self.factors.shape[1] + 1)
-        return 64 * lengths.long() + 8 * self.factors.element_size() * numbers
+        n_elements = self.factors[0].numel() * (self.factors.shape[1] + 1)
+        return 64 * lengths.long() + 8 * self.factors.element_size() * n_elements
 
     @torch.no_grad()
     def _rescaled_parameters(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The layers that the deep models share."""
+"""Layers of the deep models."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,7 +11,7 @@ from skafm.nn import functional
 
 
 class ParameterFactory(NamedTuple):
-    """Makes new parameters with one random generator, device and dtype."""
+    """Creates parameters, with one random generator, device and dtype."""
 
     generator: torch.Generator | None = None
     """Random generator on the device; None is torch's global one."""
@@ -19,22 +19,22 @@ class ParameterFactory(NamedTuple):
     dtype: torch.dtype | None = None
 
     def constant(self, *shape: int, value: float = 0.0) -> nn.Parameter:
-        """Return a parameter with one value everywhere."""
+        """Return a parameter of this shape filled with a value."""
         return nn.Parameter(torch.full(shape, value, device=self.device, dtype=self.dtype))
 
     def normal(self, *shape: int, std: float) -> nn.Parameter:
-        """Return a parameter drawn from a normal distribution of mean 0."""
+        """Return a parameter of this shape drawn from a normal distribution of mean 0."""
         parameter = nn.Parameter(torch.empty(shape, device=self.device, dtype=self.dtype))
-        if not parameter.is_meta:  # drawing on the meta device is useless, and imports a second's worth of torch
+        if not parameter.is_meta:  # on the meta device drawing only costs a second of imports
             nn.init.normal_(parameter, std=std, generator=self.generator)
         return parameter
 
     def he_normal(self, n_in: int, n_out: int) -> nn.Parameter:
-        """Draw the matrix (n_in, n_out) of a layer with ReLU (He et al., 2015)."""
+        """Return the weight matrix (n_in, n_out) of a layer with ReLU (He et al., 2015)."""
         return self.normal(n_in, n_out, std=(2 / n_in) ** 0.5)
 
     def projection(self, n_in: int, n_outputs: int | None) -> nn.Parameter:
-        """Draw p, (n_in,) or (C, n_in)."""
+        """Return the output weights p, (n_in,) or (C, n_in)."""
         return self.normal(*(() if n_outputs is None else (n_outputs,)), n_in, std=n_in**-0.5)
 
 
@@ -44,11 +44,11 @@ class MLP(nn.Module):
     Parameters
     ----------
     sizes : sequence of int
-        Of the input and of each hidden layer.
+        Sizes of the input and of each hidden layer.
     dropout : float
-        Probability of dropping a hidden unit of a row in training, from 0 to below 1.
+        Probability of dropping each hidden unit of a row in training; at least 0 and below 1.
     factory : ParameterFactory
-        Of the random start and of dropout.
+        Creates the initial parameters; its generator draws dropout, too.
     """
 
     def __init__(self, sizes: Sequence[int], dropout: float, factory: ParameterFactory) -> None:
@@ -60,7 +60,7 @@ class MLP(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Return the last hidden layer (B, sizes[-1]) of an input (B, sizes[0])."""
         for coef, intercept in zip(self.coefs, self.intercepts, strict=True):
-            z = torch.addmm(intercept, z, coef).relu()
+            z = torch.addmm(intercept, z, coef).relu()  # (B, n_out)
             if self.training and self.dropout > 0:
                 z = z * functional.dropout_mask(z.shape, self.dropout, self.generator, z)
         return z
@@ -76,9 +76,9 @@ class ResidualUnits(nn.Module):
     sizes : sequence of int
         Hidden size of each unit.
     dropout : float
-        Probability of dropping a hidden unit of a row in training, from 0 to below 1.
+        Probability of dropping each hidden unit of a row in training; at least 0 and below 1.
     factory : ParameterFactory
-        Of the random start and of dropout.
+        Creates the initial parameters; its generator draws dropout, too.
     """
 
     def __init__(self, n_in: int, sizes: Sequence[int], dropout: float, factory: ParameterFactory) -> None:
@@ -87,7 +87,7 @@ class ResidualUnits(nn.Module):
         self.coefs_in = nn.ParameterList(factory.he_normal(n_in, size) for size in sizes)  # W
         self.scales = nn.ParameterList(factory.constant(size, value=1.0) for size in sizes)
         self.shifts = nn.ParameterList(factory.constant(size) for size in sizes)
-        # Running statistics, for prediction: stored as parameters are, but not trained.
+        # Running statistics for prediction are parameters that are not trained, so that they are stored and loaded.
         self.n_batches = factory.constant().requires_grad_(False)
         self.means = nn.ParameterList(factory.constant(size).requires_grad_(False) for size in sizes)
         self.variances = nn.ParameterList(factory.constant(size, value=1.0).requires_grad_(False) for size in sizes)
@@ -95,13 +95,12 @@ class ResidualUnits(nn.Module):
         self.intercepts = nn.ParameterList(factory.constant(n_in) for _ in sizes)
 
     def forward(self, z: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return the last unit's output (B, n_in) of an input (B, n_in), with sample weights (B,) in the norms."""
+        """Return the last unit's output (B, n_in); batch normalization is weighted by ``weight`` (B,)."""
         units = (self.coefs_in, self.scales, self.shifts, self.means, self.variances, self.coefs_out, self.intercepts)
         if self.training:
             with torch.no_grad():
-                momentum = (
-                    self.n_batches.add_(1).reciprocal().clamp(min=0.1)
-                )  # the mean of ten batches, then a running mean
+                # The mean of the first ten batches, then an exponential moving average.
+                momentum = self.n_batches.add_(1).reciprocal().clamp(min=0.1)
         for coef_in, scale, shift, mean, variance, coef_out, intercept in zip(*units, strict=True):
             hidden = z @ coef_in  # (B, size)
             if self.training:
@@ -114,17 +113,17 @@ class ResidualUnits(nn.Module):
             hidden = normalize(hidden, batch_mean, batch_variance, scale, shift).relu()
             if self.training and self.dropout > 0:
                 hidden = hidden * functional.dropout_mask(hidden.shape, self.dropout, self.generator, hidden)
-            z = (z + torch.addmm(intercept, hidden, coef_out)).relu()
+            z = (z + torch.addmm(intercept, hidden, coef_out)).relu()  # (B, n_in)
         return z
 
 
 def moments(z: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return weighted mean and variance (d,) over the rows of z (B, d); the weights are (B,)."""
+    """Return the weighted mean and variance (d,) of the rows of z (B, d), with weights (B,)."""
     if weight is None:
         variance, mean = torch.var_mean(z, dim=0, correction=0)
         return mean, variance
     share = weight / weight.sum()  # (B,)
-    mean = share @ z
+    mean = share @ z  # (d,)
     return mean, share @ (z - mean).square()
 
 

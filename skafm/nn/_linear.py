@@ -1,4 +1,4 @@
-"""The linear part that all models share."""
+"""The linear part of the models."""
 
 import torch
 from torch import Tensor, nn
@@ -8,22 +8,25 @@ from skafm.nn._base import TransposedBatch
 
 
 class SparseLinear(nn.Module):
-    """Linear model on ragged rows, ``raw(x) = w0 + sum_i w_i x_i``; starts at zero.
+    """Linear model on ragged batches.
+
+    ``raw(x) = w0 + sum_i w_i x_i``, with initial parameters of zero.
 
     Parameters
     ----------
     n_features : int
-        TransposedBatch of the rows, at least 1.
+        Number of features; at least 1.
     n_outputs : int, optional
-        C, the numbers that a row's raw score has: then w0 is (C,), w (n_features, C) and the raw score (B, C).
+        Number of raw scores C of a row: w0 is then (C,), w (n_features, C) and the raw score (B, C). By default a
+        single one, without an axis.
     device : torch.device or str, optional
-        Device of the parameters; by default torch's.
+        Device of the parameters; by default torch's default device.
     dtype : torch.dtype, optional
-        Type of the parameters; by default torch's.
+        Data type of the parameters; by default torch's default dtype.
 
     Examples
     --------
-    The raw scores of two rows, the first with features 0 and 2, the second with feature 1:
+    Raw scores of two rows, the first with features 0 and 2, the second with feature 1:
 
     >>> import torch
     >>> from skafm.nn import SparseLinear
@@ -43,7 +46,7 @@ class SparseLinear(nn.Module):
     ) -> None:
         super().__init__()
         outputs = () if n_outputs is None else (n_outputs,)
-        # On the meta device torch.zeros loads a second's worth of old versions of torch.
+        # torch.full, because torch.zeros on the meta device imports torch modules for a second.
         self.intercept = nn.Parameter(torch.full(outputs, 0.0, device=device, dtype=dtype))
         self.weight = nn.Parameter(torch.full((n_features, *outputs), 0.0, device=device, dtype=dtype))
 

@@ -1,4 +1,4 @@
-"""Neural factorization machine (He and Chua, 2017), and with attention the deep AFM."""
+"""Neural factorization machine (He and Chua, 2017), and its variant with attention, a deep AFM."""
 
 from collections.abc import Sequence
 
@@ -33,18 +33,18 @@ class SumPooling(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """Attention-based pooling ``sum_{i<j} a_ij (v_i * v_j) x_i x_j`` (Eq. 4 and 5 of Xiao et al., 2017).
+    """Attention-based pooling ``sum_{i<j} a_ij (v_i * v_j) x_i x_j``, Eq. 4 and 5 of Xiao et al. (2017).
 
     Parameters
     ----------
     n_factors : int
-        Embedding size k.
+        Embedding size k; at least 1.
     attention_size : int
-        Attention factor t.
+        Attention factor t, the number of hidden units of the attention network; at least 1.
     factory : ParameterFactory
-        Draws the initial parameters.
+        Creates the initial parameters.
     working_memory : int
-        Bytes that the pairs of a single row may need.
+        Maximum memory in bytes for the pairs of a single row.
     """
 
     def __init__(self, n_factors: int, attention_size: int, factory: ParameterFactory, working_memory: int) -> None:
@@ -61,7 +61,7 @@ class AttentionPooling(nn.Module):
         indices: Tensor,
         values: Tensor | None,
         offsets: Tensor,
-        transposed: TransposedBatch | None,  # noqa: ARG002 not used for pairs
+        transposed: TransposedBatch | None,  # noqa: ARG002 not needed for pairs
     ) -> Tensor:
         """Return the pooled vector (B, k) of each row."""
         network = (self.weight, self.bias, self.projection)
@@ -74,39 +74,42 @@ class AttentionPooling(nn.Module):
 
 
 class NFM(Model):
-    """Neural factorization machine on ragged rows: a multilayer perceptron on the pooled interactions.
+    """Neural factorization machine on ragged batches.
 
-    ``raw(x) = w0 + sum_i w_i x_i + p' MLP(pooling of (v_i * v_j) x_i x_j)``; with several outputs each has its w0, w
-    and p.
+    ``raw(x) = w0 + sum_i w_i x_i + p' MLP(pooled)``, Eq. 3 of He and Chua (2017): a multilayer perceptron on the pooled
+    interactions, which are ``sum_{i<j} (v_i * v_j) x_i x_j`` or, with attention,
+    ``sum_{i<j} a_ij (v_i * v_j) x_i x_j``.
+
+    With several outputs, each has its own w0, w and p.
 
     Parameters
     ----------
     n_features : int
-        TransposedBatch of the rows, at least 1.
+        Number of features; at least 1.
     n_factors : int
-        Embedding size k.
+        Embedding size k; at least 1.
     hidden_layer_sizes : sequence of int
-        Hidden units of each layer, the first layer first.
+        Number of units of each hidden layer, from the first to the last.
     attention_size : int, optional
-        Attention factor t; by default the pooling is a plain sum.
+        Attention factor t of attention-based pooling; by default interactions are pooled by their sum.
     n_outputs : int, optional
-        C, the number of raw scores of a row; by default one, without an axis of its own.
+        Number of raw scores C of a row; by default a single one, without an axis.
     dropout : float, default=0.0
-        Probability of dropping each of the k pooled interactions and of the hidden units of a row while training, from
-        0 to below 1.
+        Probability of dropping each of the k pooled interactions and of the hidden units of a row in training; at least
+        0 and below 1.
     working_memory : int, default=2**30
-        Bytes that the pairs of a single row may need, with attention. A row of more pairs is processed in parts, with
-        gradient checkpointing in training.
+        Maximum memory in bytes for the pairs of a single row, with attention. A row with more pairs is processed in
+        parts, with gradient checkpointing in training.
     generator : torch.Generator, optional
-        Draws the initial parameters and dropout, on ``device``; by default torch's global one.
+        Random generator of the initial parameters and of dropout, on ``device``; by default torch's global one.
     device : torch.device or str, optional
-        Device of the parameters; by default torch's.
+        Device of the parameters; by default torch's default device.
     dtype : torch.dtype, optional
-        Type of the parameters; by default torch's.
+        Data type of the parameters; by default torch's default dtype.
 
     Examples
     --------
-    The raw scores of two rows, the first with features 0 and 2, the second with feature 1:
+    Raw scores of two rows, the first with features 0 and 2, the second with feature 1:
 
     >>> import torch
     >>> from skafm.nn import NFM
@@ -137,11 +140,11 @@ class NFM(Model):
         self.pooling: SumPooling | AttentionPooling = SumPooling()
         if attention_size is not None:
             self.pooling = AttentionPooling(n_factors, attention_size, factory, working_memory)
-        # DIFF: He and Chua use batch normalization of the pooled vector and the layers; here there is only dropout.
+        # DIFF: He and Chua apply batch normalization to the pooled vector and the hidden layers; here only dropout is.
         self.mlp = MLP([n_factors, *hidden_layer_sizes], dropout, factory)
         self.projection = factory.projection(hidden_layer_sizes[-1], n_outputs)
         self.dropout, self.generator = dropout, generator
-        self._numbers_per_row = 4 * sum(hidden_layer_sizes)
+        self._elements_per_row = 4 * sum(hidden_layer_sizes)
 
     def forward(
         self, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None = None
@@ -158,4 +161,4 @@ class NFM(Model):
         """Return the memory (B,) in bytes that rows of these lengths (B,) need, the parameters not counted."""
         lengths, itemsize = lengths.long(), self.factors.element_size()
         pooling = self.pooling.bytes_per_row(lengths, itemsize, self.factors.shape[1])
-        return 64 * lengths + pooling + itemsize * self._numbers_per_row
+        return 64 * lengths + pooling + itemsize * self._elements_per_row

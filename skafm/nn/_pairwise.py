@@ -1,4 +1,4 @@
-"""Models whose raw score is a sum over pairs, and the terms of that sum."""
+"""Models whose raw score is a sum over pairs of features, and the terms of that sum."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -45,20 +45,20 @@ class PairTerms(NamedTuple):
 
 
 class PairModel(Model, ABC):
-    """A model whose raw score is the linear part and a sum over the pairs of a row."""
+    """Model whose raw score is a linear part plus a sum over the pairs of a row."""
 
     factors: Tensor
 
     @abstractmethod
     def _pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return interactions, (c,) or (c, C), and logits (c,) if attention weighs them.
+        """Return the interactions, (c,) or (c, C), of pairs of features, and their attention logits (c,) or None.
 
         Parameters
         ----------
         left, right : Tensor of shape (c,)
-            Features i and j.
+            Features i and j of each pair.
         product : Tensor of shape (c,)
-            ``x_i x_j``.
+            Value ``x_i x_j`` of each pair.
         """
 
     def _entry_scores(
@@ -66,15 +66,16 @@ class PairModel(Model, ABC):
         batch: tuple[Tensor, Tensor | None, Tensor],
         left: Tensor,
         right: Tensor,
-        rows: Tensor,  # noqa: ARG002 HOFM uses it
+        rows: Tensor,  # noqa: ARG002 used by HOFM
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the scores of pairs of entries, by default those of their features alone.
+        """Return the scores of pairs of entries; by default they depend only on the features and values of the pair.
 
         Parameters
         ----------
-        batch : indices, values and offsets
+        batch : tuple of Tensor
+            indices, values and offsets, see :mod:`skafm.nn.functional`.
         left, right, rows : Tensor of shape (c,)
-            Positions of the two entries, and their row, ascending.
+            Indices of the two entries of each pair, and their row, non-decreasing.
         """
         indices, values, _ = batch
         product = self.factors.new_ones(len(left)) if values is None else values[left] * values[right]
@@ -84,14 +85,14 @@ class PairModel(Model, ABC):
     def pair_terms(
         self, indices: Tensor, values: Tensor | None, offsets: Tensor, *, chunk_elements: int = 2**22
     ) -> PairTerms:
-        """Return the terms that the pairs of each row add to its raw score.
+        """Return the terms of the raw score that belong to the pairs of each row.
 
         Parameters
         ----------
         indices, values, offsets : Tensor
             The batch, see :mod:`skafm.nn.functional`; ``values`` is None if all are 1.
         chunk_elements : int, default=2**22
-            Most numbers of a (c, k) tensor; more pairs are processed in chunks.
+            Maximum number of elements of a (c, k) tensor; the pairs are processed in chunks of c.
 
         Returns
         -------
@@ -99,25 +100,26 @@ class PairModel(Model, ABC):
         """
         left, right, rows = functional.pairs(offsets, len(indices))
         size = max(chunk_elements // self.factors[0].numel(), 1)
-        parts = [slice(start, start + size) for start in range(0, max(len(left), 1), size)]
-        scores = (self._entry_scores((indices, values, offsets), left[part], right[part], rows[part]) for part in parts)
-        interaction, *logits = _concatenate(scores, parts, len(left))
+        chunks = [slice(start, start + size) for start in range(0, max(len(left), 1), size)]
+        batch = (indices, values, offsets)
+        scores = (self._entry_scores(batch, left[chunk], right[chunk], rows[chunk]) for chunk in chunks)
+        interaction, *logits = _concatenate(scores, chunks, len(left))  # (P,) or (P, C), and (P,)
         attention = self.factors.new_ones(len(left))
         if logits:
             attention, _ = functional.segment_softmax(logits[0], rows, len(offsets) - 1)
         return PairTerms(rows, indices[left], indices[right], attention, interaction)
 
 
-def _concatenate(chunks: Iterable[tuple[Tensor | None, ...]], parts: Iterable[slice], n_pairs: int) -> list[Tensor]:
-    """Concatenate each result over the chunks.
+def _concatenate(scores: Iterable[tuple[Tensor | None, ...]], chunks: Iterable[slice], n_pairs: int) -> list[Tensor]:
+    """Concatenate the scores of the chunks, without those that are None.
 
     Memory for all pairs is allocated at once: small results between the freed tensors of the chunks would fragment
-    glibc's heap, so that each chunk needs new memory.
+    glibc's heap, so that each chunk would need new memory.
     """
-    whole: list[Tensor] = []
-    for part, results in zip(parts, chunks, strict=True):
-        found = [each for each in results if each is not None]
-        whole = whole or [each.new_empty(n_pairs, *each.shape[1:]) for each in found]
-        for all_pairs, each in zip(whole, found, strict=True):
-            all_pairs[part] = each
-    return whole
+    results: list[Tensor] = []
+    for chunk, optional in zip(chunks, scores, strict=True):
+        tensors = [tensor for tensor in optional if tensor is not None]
+        results = results or [tensor.new_empty(n_pairs, *tensor.shape[1:]) for tensor in tensors]
+        for result, tensor in zip(results, tensors, strict=True):
+            result[chunk] = tensor
+    return results

@@ -1,7 +1,7 @@
-"""Sums over the entries of ragged rows, fast: their gradients are sums over the transposed batch.
+"""Fast sums over the entries of ragged batches, whose gradients are sums over the transposed batch.
 
 Equal to the reference implementations in :mod:`skafm.nn.functional` in value and gradients. A batch is a sparse matrix
-A (B, n_features); ``embedding_bag`` forms A V quickly, but its own backward pass takes twenty times as long. Given the
+A (B, n_features); ``embedding_bag`` computes A V fast, but its own backward pass takes twenty times as long. With the
 batch in CSC form, the gradient is one more ``embedding_bag``.
 
 Letters in shapes: B rows, N entries, k factors.
@@ -18,7 +18,7 @@ from skafm.nn.functional import row_of_entry, sum_entries
 
 
 def transpose(indices: Tensor, values: Tensor | None, offsets: Tensor, n_features: int) -> TransposedBatch:
-    """Sort the entries of a batch by feature."""
+    """Return a batch in CSC form, its entries sorted by feature."""
     order = indices.argsort(stable=True)  # (N,)
     counts = torch.bincount(indices, minlength=n_features)  # (n_features,)
     rows = row_of_entry(offsets, len(order))[order]  # (N,)
@@ -28,7 +28,7 @@ def transpose(indices: Tensor, values: Tensor | None, offsets: Tensor, n_feature
 def linear(
     weight: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None = None
 ) -> Tensor:
-    """Return ``sum_i w_i x_i`` of each row (the linear part of Eq. 1).
+    """Return ``sum_i w_i x_i`` of each row, the linear part of Eq. 1.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def linear(
     indices, values, offsets : Tensor
         The batch, see :mod:`skafm.nn.functional`; ``values`` is None if all are 1.
     transposed : TransposedBatch, optional
-        The same batch; by default computed when a gradient needs it.
+        The same batch in CSC form; by default computed if a gradient needs it.
 
     Returns
     -------
@@ -68,16 +68,16 @@ def power_sum(
     Tensor of shape (B, k)
     """
     table, indices = _select_rows(table, indices)
-    x = None if values is None else values.pow(power)
+    powers = None if values is None else values.pow(power)  # (N,)
     if transposed is not None and transposed.values is not None:
         transposed = transposed._replace(values=transposed.values.pow(power))
-    return linear(table.pow(power), indices, x, offsets, transposed)
+    return linear(table.pow(power), indices, powers, offsets, transposed)
 
 
 def bi_interaction(
     factors: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None = None
 ) -> Tensor:
-    """Return ``sum_{i<j} (v_i * v_j) x_i x_j`` of each row, factor by factor.
+    """Return ``sum_{i<j} (v_i * v_j) x_i x_j`` of each row, where ``*`` is elementwise.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def bi_interaction(
 def interaction(
     factors: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None = None
 ) -> Tensor:
-    """Return ``sum_{i<j} <v_i, v_j> x_i x_j`` of each row (the interaction term of Eq. 1).
+    """Return ``sum_{i<j} <v_i, v_j> x_i x_j`` of each row, the interaction term of Eq. 1.
 
     Parameters
     ----------
@@ -121,13 +121,13 @@ def field_sum(
     offsets: Tensor,
     transposed: TransposedBatch | None = None,
 ) -> Tensor:
-    """Return ``sum_{i in f} table_i x_i`` of each row and field f: a row's embeddings by field.
+    """Return ``sum_{i in f} table_i x_i`` of each row and field f.
 
     Parameters
     ----------
     table : Tensor of shape (n_features, k)
     fields : Tensor of shape (n_features,)
-        The field of each feature, from 0 to ``n_fields - 1``.
+        Field of each feature, from 0 to ``n_fields - 1``.
     n_fields : int
     indices, values, offsets, transposed : Tensor
         As for :func:`linear`.
@@ -136,16 +136,16 @@ def field_sum(
     -------
     Tensor of shape (B, n_fields, k)
     """
-    cell = row_of_entry(offsets, len(indices)) * n_fields + fields.index_select(0, indices)  # (N,)
+    cell = row_of_entry(offsets, len(indices)) * n_fields + fields.index_select(0, indices)  # (N,), row and field
     n_cells = (len(offsets) - 1) * n_fields
     order = cell.argsort(stable=True)  # (N,)
-    starts = pad(torch.bincount(cell, minlength=n_cells).cumsum(0), (1, 0))  # (B n_fields + 1,)
-    if transposed is not None:  # its rows become cells, too
-        rows, x, ends = transposed
-        field = fields.repeat_interleave(ends.diff(), output_size=len(rows))  # (N,)
-        transposed = TransposedBatch(rows * n_fields + field, x, ends.long())
-    values = None if values is None else values[order]
-    return linear(table, indices[order].long(), values, starts, transposed).view(-1, n_fields, table.shape[1])
+    cell_offsets = pad(torch.bincount(cell, minlength=n_cells).cumsum(0), (1, 0))  # (B n_fields + 1,)
+    if transposed is not None:  # with cells in place of rows
+        rows, x, feature_offsets = transposed
+        field = fields.repeat_interleave(feature_offsets.diff(), output_size=len(rows))  # (N,)
+        transposed = TransposedBatch(rows * n_fields + field, x, feature_offsets.long())
+    values = None if values is None else values[order]  # (N,)
+    return linear(table, indices[order].long(), values, cell_offsets, transposed).view(-1, n_fields, table.shape[1])
 
 
 class _Linear(torch.autograd.Function):
@@ -170,9 +170,9 @@ class _Linear(torch.autograd.Function):
 
 
 class _BiInteraction(torch.autograd.Function):
-    """Rendle's identity: ``1/2 (T^2 - A^2 V^2)`` with ``T = A V``, squares elementwise.
+    """Rendle's identity ``1/2 (T^2 - A^2 V^2)`` with ``T = A V``, where squares and ``*`` are elementwise.
 
-    With g (B, k) the gradient of the rows, ``dV = A' (g T) - (A^2)' g * V``.
+    With the gradient g (B, k) of the result, ``dV = A' (g * T) - ((A^2)' g) * V``.
     """
 
     @staticmethod
@@ -194,16 +194,16 @@ class _BiInteraction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         factors, indices, values, offsets, total = ctx.saved_tensors
-        rows, x, starts = ctx.transposed or transpose(indices, values, offsets, len(factors))
-        g_factors = sum_entries(total * gradients[0], rows, x, starts)  # (n_features, k)
-        own = sum_entries(gradients[0], rows, _square(x), starts)  # (n_features, k)
-        return g_factors.addcmul_(factors, own, value=-1), None, None, None, None
+        rows, x, feature_offsets = ctx.transposed or transpose(indices, values, offsets, len(factors))
+        g_factors = sum_entries(total * gradients[0], rows, x, feature_offsets)  # (n_features, k)
+        g_squares = sum_entries(gradients[0], rows, _square(x), feature_offsets)  # (n_features, k)
+        return g_factors.addcmul_(factors, g_squares, value=-1), None, None, None, None
 
 
 class _Interaction(torch.autograd.Function):
-    """The same summed over the factors: ``A^2 V^2`` then needs one number for each feature.
+    """Rendle's identity summed over the factors, so that ``A^2 V^2`` needs only one number for each feature.
 
-    ``1/2 (||T||^2 - A^2 ||v||^2)``, and with g (B,) the gradient of the rows ``dV = A' (g T) - (A^2)' g * V``.
+    It is ``1/2 (||T||^2 - A^2 ||v||^2)``. With the gradient g (B,) of the result, ``dV = A' (g * T) - ((A^2)' g) * V``.
     """
 
     @staticmethod
@@ -219,26 +219,26 @@ class _Interaction(torch.autograd.Function):
         ctx.save_for_backward(factors, indices, values, offsets, total)
         ctx.transposed = transposed
         factors, indices = _select_rows(factors, indices)
-        return (_norms(total) - _sum(_norms(factors), indices, _square(values), offsets)) / 2
+        return (_squared_norms(total) - _sum(_squared_norms(factors), indices, _square(values), offsets)) / 2  # (B,)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         factors, indices, values, offsets, total = ctx.saved_tensors
-        rows, x, starts = ctx.transposed or transpose(indices, values, offsets, len(factors))
-        g_factors = sum_entries(total * gradients[0].unsqueeze(1), rows, x, starts)  # (n_features, k)
-        own = _sum(gradients[0], rows, _square(x), starts).unsqueeze(1)  # (n_features, 1)
-        return g_factors.addcmul_(factors, own, value=-1), None, None, None, None
+        rows, x, feature_offsets = ctx.transposed or transpose(indices, values, offsets, len(factors))
+        g_factors = sum_entries(total * gradients[0].unsqueeze(1), rows, x, feature_offsets)  # (n_features, k)
+        g_squares = _sum(gradients[0], rows, _square(x), feature_offsets).unsqueeze(1)  # (n_features, 1)
+        return g_factors.addcmul_(factors, g_squares, value=-1), None, None, None, None
 
 
 def _select_rows(table: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rows of a table that the entries need, if they are few, and the entries' indices among them."""
+    """Return the rows of a table that few entries use, and the entries' indices among these; else the whole table."""
     if len(indices) >= len(table):
         return table, indices
     return table.index_select(0, indices), torch.arange(len(indices), dtype=indices.dtype, device=indices.device)
 
 
 def _sum(table: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor) -> Tensor:
-    """Sum the entries of a table or vector; detached, so that embedding_bag saves nothing for its own backward pass."""
+    """Sum a table or vector over the entries; detached, so that embedding_bag saves nothing for its own backward."""
     table = table.detach()
     if table.ndim > 1:
         return sum_entries(table, indices, values, offsets)
@@ -249,7 +249,7 @@ def _square(values: Tensor | None) -> Tensor | None:
     return None if values is None else values.square()
 
 
-def _norms(table: Tensor) -> Tensor:
+def _squared_norms(table: Tensor) -> Tensor:
     """Return the squared norm of each row of a table, without a temporary table."""
     norms: Tensor = torch.linalg.vector_norm(table, dim=1)
     return norms.square()

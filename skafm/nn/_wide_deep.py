@@ -14,33 +14,35 @@ from skafm.nn._linear import SparseLinear
 
 
 class WideDeep(Model):
-    """Wide & Deep on ragged rows: a linear model beside a multilayer perceptron on the fields' embeddings.
+    """Wide & Deep on ragged batches.
 
-    ``raw(x) = w0 + sum_i w_i x_i + p' MLP([sum_{i in f} v_i x_i for each field f])``; with several outputs each has its
-    w0, w and p.
+    ``raw(x) = w0 + sum_i w_i x_i + p' MLP([sum_{i in f} v_i x_i for each field f])`` (Cheng et al., 2016): the sum of a
+    linear model and a multilayer perceptron on the concatenated embeddings of the fields.
+
+    With several outputs, each has its own w0, w and p.
 
     Parameters
     ----------
     fields : array-like of shape (n_features,)
-        The field of each feature, an integer from 0.
+        Field of each feature, an integer from 0.
     n_factors : int
-        Embedding size k.
+        Embedding size k; at least 1.
     hidden_layer_sizes : sequence of int, default=(1024, 512, 256)
-        Hidden units of each layer, the first layer first.
+        Number of units of each hidden layer, from the first to the last.
     n_outputs : int, optional
-        C, the number of raw scores of a row; by default one, without an axis of its own.
+        Number of raw scores C of a row; by default a single one, without an axis.
     dropout : float, default=0.0
-        Probability of dropping a hidden unit of a row in training, from 0 to below 1.
+        Probability of dropping each hidden unit of a row in training; at least 0 and below 1.
     generator : torch.Generator, optional
-        Draws the initial parameters and dropout, on ``device``; by default torch's global one.
+        Random generator of the initial parameters and of dropout, on ``device``; by default torch's global one.
     device : torch.device or str, optional
-        Device of the parameters; by default torch's.
+        Device of the parameters; by default torch's default device.
     dtype : torch.dtype, optional
-        Type of the parameters; by default torch's.
+        Data type of the parameters; by default torch's default dtype.
 
     Examples
     --------
-    The raw scores of two rows, the first with features 0 and 2, the second with feature 1:
+    Raw scores of two rows, the first with features 0 and 2, the second with feature 1:
 
     >>> import torch
     >>> from skafm.nn import WideDeep
@@ -65,14 +67,14 @@ class WideDeep(Model):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        factory, numbers = ParameterFactory(generator, device, dtype), torch.as_tensor(fields)
-        self.n_fields = int(numbers.max()) + 1
-        self.linear = SparseLinear(len(numbers), n_outputs, device=device, dtype=dtype)
-        self.factors = factory.normal(len(numbers), n_factors, std=0.01)
-        self.fields = nn.Parameter(numbers.to(device), requires_grad=False)
+        factory, field_codes = ParameterFactory(generator, device, dtype), torch.as_tensor(fields)
+        self.n_fields = int(field_codes.max()) + 1
+        self.linear = SparseLinear(len(field_codes), n_outputs, device=device, dtype=dtype)
+        self.factors = factory.normal(len(field_codes), n_factors, std=0.01)
+        self.fields = nn.Parameter(field_codes.to(device), requires_grad=False)
         self.mlp = MLP([self.n_fields * n_factors, *hidden_layer_sizes], dropout, factory)
         self.projection = factory.projection(hidden_layer_sizes[-1], n_outputs)
-        self._numbers_per_row = 2 * self.n_fields * n_factors + 4 * sum(hidden_layer_sizes)
+        self._elements_per_row = 2 * self.n_fields * n_factors + 4 * sum(hidden_layer_sizes)
 
     def forward(
         self, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None = None
@@ -85,4 +87,4 @@ class WideDeep(Model):
 
     def _bytes_per_row(self, lengths: Tensor) -> Tensor:
         """Return the memory (B,) in bytes that rows of these lengths (B,) need, the parameters not counted."""
-        return 128 * lengths.long() + self.factors.element_size() * self._numbers_per_row
+        return 128 * lengths.long() + self.factors.element_size() * self._elements_per_row

@@ -1,12 +1,14 @@
-"""The formulas of factorization machines, as pure functions of ragged rows, plainly.
+"""The formulas of factorization machines, as pure functions of ragged batches.
 
 A batch of B rows is three tensors, as in :func:`torch.nn.functional.embedding_bag`: ``indices`` (N,), the feature of
-each non-zero entry; ``values`` (N,), its value x_i; ``offsets`` (B + 1,), row r being the entries
-``offsets[r]:offsets[r + 1]``. Within a row the features are distinct.
+each non-zero entry; ``values`` (N,), its value x_i; and ``offsets`` (B + 1,): the entries of row r are
+``offsets[r]:offsets[r + 1]``. The features of a row are distinct.
 
-Letters in shapes: B rows, N entries, P pairs, k factors, t attention size, C outputs. These are the reference
-implementations; the models use faster ones, ``skafm.nn._sparse_ops`` and ``skafm.nn._pairs``, which the tests compare
-with these.
+Letters in shapes: B rows, N entries, P pairs, k factors, t attention size, C outputs. Equations are those of Xiao et
+al. (2017) unless another source is given.
+
+These functions are the reference implementations. The models use faster ones, ``skafm.nn._sparse_ops`` and
+``skafm.nn._pairs``, which the tests compare with these.
 """
 
 import math
@@ -38,14 +40,14 @@ def row_of_entry(offsets: Tensor, n_entries: int | None = None) -> Tensor:
     Parameters
     ----------
     offsets : Tensor of shape (B + 1,)
-        Where each row begins, and the last ends.
+        Index of the first entry of each row, and N.
     n_entries : int, optional
-        N, where it is known; a GPU need not be asked for it then.
+        N, if known; saves a synchronization with the GPU.
 
     Returns
     -------
     Tensor of shape (N,)
-        From 0 to B - 1, rising.
+        From 0 to B - 1, non-decreasing.
 
     Examples
     --------
@@ -59,14 +61,14 @@ def row_of_entry(offsets: Tensor, n_entries: int | None = None) -> Tensor:
 
 
 def sum_entries(table: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor) -> Tensor:
-    """Return ``sum_i table_i x_i`` of each row: the product of the batch, as a sparse matrix, and a table.
+    """Return ``sum_i table_i x_i`` of each row: the product of the batch, as a sparse matrix, with a table.
 
     Parameters
     ----------
     table : Tensor of shape (n_features, k)
-        A row of numbers for each feature.
+        One vector for each feature.
     indices, values, offsets : Tensor
-        The batch, see the module's docstring; ``values`` may be None where all are 1.
+        The batch, see :mod:`skafm.nn.functional`; ``values`` may be None if all are 1.
 
     Returns
     -------
@@ -86,14 +88,14 @@ def sum_entries(table: Tensor, indices: Tensor, values: Tensor | None, offsets: 
 
 
 def linear(weight: Tensor, indices: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
-    """Return ``sum_i w_i x_i`` of each row (the linear part of Eq. 1).
+    """Return ``sum_i w_i x_i`` of each row, the linear part of a factorization machine.
 
     Parameters
     ----------
     weight : Tensor of shape (n_features,)
-        w.
+        Linear weights w.
     indices, values, offsets : Tensor
-        The batch, see the module's docstring.
+        The batch, see :mod:`skafm.nn.functional`.
 
     Returns
     -------
@@ -111,17 +113,17 @@ def linear(weight: Tensor, indices: Tensor, values: Tensor, offsets: Tensor) -> 
 
 
 def bi_interaction(factors: Tensor, indices: Tensor, values: Tensor, offsets: Tensor) -> Tensor:
-    """Return ``sum_{i<j} (v_i * v_j) x_i x_j`` of each row, in time linear in the entries.
+    """Return ``sum_{i<j} (v_i * v_j) x_i x_j`` of each row, in time linear in the number of entries.
 
-    Rendle (2010), Lemma 3.1: ``1/2 [(sum_i v_i x_i)^2 - sum_i (v_i x_i)^2]``, factor by factor. Its sum over the
-    factors is the interaction term of Eq. 1.
+    By Lemma 3.1 of Rendle (2010) it is ``1/2 [(sum_i v_i x_i)^2 - sum_i (v_i x_i)^2]``, with elementwise squares. The
+    sum over the factors is the interaction term of Eq. 1.
 
     Parameters
     ----------
     factors : Tensor of shape (n_features, k)
-        V.
+        Embeddings V.
     indices, values, offsets : Tensor
-        The batch, see the module's docstring.
+        The batch, see :mod:`skafm.nn.functional`.
 
     Returns
     -------
@@ -143,23 +145,25 @@ def bi_interaction(factors: Tensor, indices: Tensor, values: Tensor, offsets: Te
 
 
 def pairs(offsets: Tensor, n_entries: int | None = None, part: slice = slice(None)) -> tuple[Tensor, Tensor, Tensor]:
-    """Enumerate the pairs of entries of each row, R_x in the paper.
+    """Enumerate the pairs of entries of each row.
+
+    The pairs of a row are the set R_x of the paper.
 
     Parameters
     ----------
     offsets : Tensor of shape (B + 1,)
-        Where each row begins, and the last ends.
+        Index of the first entry of each row, and N.
     n_entries : int, optional
-        N, where it is known.
+        N, if known; saves a synchronization with the GPU.
     part : slice, optional
-        Only the pairs whose left entry is one of these.
+        Entries whose pairs to return, as left entries; by default all.
 
     Returns
     -------
     left, right : Tensor of shape (P,)
-        Positions of the two entries of each pair among the N entries, left < right, row after row.
+        Indices of the two entries of each pair, left < right, ordered by row and left entry.
     rows : Tensor of shape (P,)
-        The row of each pair.
+        Row of each pair.
 
     Examples
     --------
@@ -171,22 +175,24 @@ def pairs(offsets: Tensor, n_entries: int | None = None, part: slice = slice(Non
     row = row_of_entry(offsets, n_entries)  # (N,)
     entries = torch.arange(len(row), device=row.device)[part]  # (part of N,)
     row = row[part]
-    partners = offsets[1:].index_select(0, row) - entries - 1  # later entries of the same row
-    first = partners.cumsum(0) - partners  # an entry's first pair
-    every = torch.arange(len(entries), device=row.device).repeat_interleave(partners)  # (P,)
-    right = (entries + 1 - first).index_select(0, every) + torch.arange(len(every), device=row.device)  # (P,)
-    return entries.index_select(0, every), right, row.index_select(0, every)
+    n_right = offsets[1:].index_select(0, row) - entries - 1  # (part of N,), later entries of the same row
+    first_pair = n_right.cumsum(0) - n_right  # (part of N,)
+    left = torch.arange(len(entries), device=row.device).repeat_interleave(n_right)  # (P,), within the part
+    right = (entries + 1 - first_pair).index_select(0, left) + torch.arange(len(left), device=row.device)  # (P,)
+    return entries.index_select(0, left), right, row.index_select(0, left)
 
 
 def attention_logits(interactions: Tensor, weight: Tensor, bias: Tensor, projection: Tensor) -> Tensor:
-    """Return ``a'_ij = h' ReLU(W (v_i * v_j) x_i x_j + b)`` (Eq. 5, first line).
+    """Return the attention logits ``a'_ij = h' ReLU(W (v_i * v_j) x_i x_j + b)`` of pairs.
+
+    This is the first line of Eq. 5.
 
     Parameters
     ----------
     interactions : Tensor of shape (P, k)
-        The interacted vectors ``(v_i * v_j) x_i x_j`` of Eq. 2.
+        Interacted vectors ``(v_i * v_j) x_i x_j`` of Eq. 2.
     weight, bias, projection : Tensor of shape (t, k), (t,), (t,)
-        W, b and h.
+        W, b and h of the attention network.
 
     Returns
     -------
@@ -204,22 +210,25 @@ def attention_logits(interactions: Tensor, weight: Tensor, bias: Tensor, project
 
 
 def segment_softmax(logits: Tensor, segments: Tensor, n_segments: int) -> tuple[Tensor, Tensor]:
-    """Return the softmax of ``logits`` within each segment (Eq. 5, second line, a segment being a row).
+    """Return the softmax of ``logits`` within each segment.
+
+    With the rows as segments it is the second line of Eq. 5.
 
     Parameters
     ----------
     logits : Tensor of shape (P,)
-        Any numbers.
+        Logits, finite.
     segments : Tensor of shape (P,)
-        The segment of each logit, from 0 to ``n_segments - 1``; a segment may be empty.
+        Segment of each logit, from 0 to ``n_segments - 1``, in any order.
     n_segments : int
-        How many segments there are, empty ones too.
+        Number of segments, including empty ones.
 
     Returns
     -------
     softmax : Tensor of shape (P,)
+        Softmax; sums to 1 over each segment that is not empty.
     logsumexp : Tensor of shape (n_segments,)
-        Logarithm of each segment's denominator; minus infinity for an empty one.
+        Logarithm of the softmax denominator of each segment; minus infinity for an empty segment.
 
     Examples
     --------
@@ -229,32 +238,34 @@ def segment_softmax(logits: Tensor, segments: Tensor, n_segments: int) -> tuple[
     >>> softmax
     tensor([0.5000, 0.5000, 1.0000])
     """
-    highest = logits.new_full((n_segments,), -torch.inf)
-    # The softmax does not depend on the shift, so no gradient flows through it.
-    highest = highest.scatter_reduce(0, segments, logits.detach(), "amax")
-    exponential = (logits - highest.index_select(0, segments)).exp()  # (P,)
-    total = exponential.new_zeros(n_segments).index_add(0, segments, exponential)  # (n_segments,)
-    return exponential / total.index_select(0, segments), highest + total.log()
+    maximum = logits.new_full((n_segments,), -torch.inf)
+    # Detached: the softmax does not depend on the shift, so no gradient flows through it.
+    maximum = maximum.scatter_reduce(0, segments, logits.detach(), "amax")
+    exponentials = (logits - maximum.index_select(0, segments)).exp()  # (P,)
+    denominator = exponentials.new_zeros(n_segments).index_add(0, segments, exponentials)  # (n_segments,)
+    return exponentials / denominator.index_select(0, segments), maximum + denominator.log()
 
 
 def pool(interactions: Tensor, attention: Tensor, rows: Tensor, n_rows: int) -> Tensor:
-    """Return ``sum a_ij (v_i * v_j) x_i x_j`` over the pairs of each row (Eq. 4).
+    """Return the attention-weighted sum ``sum a_ij (v_i * v_j) x_i x_j`` over the pairs of each row.
+
+    This is the attention-based pooling of Eq. 4.
 
     Parameters
     ----------
     interactions : Tensor of shape (P, k)
-        The interacted vectors ``(v_i * v_j) x_i x_j``.
+        Interacted vectors ``(v_i * v_j) x_i x_j`` of Eq. 2.
     attention : Tensor of shape (P,)
-        The weights a_ij.
+        Attention weights a_ij.
     rows : Tensor of shape (P,)
-        The row of each pair, from 0 to ``n_rows - 1``.
+        Row of each pair, from 0 to ``n_rows - 1``.
     n_rows : int
-        B, rows without a pair too.
+        B, including rows without pairs.
 
     Returns
     -------
     Tensor of shape (B, k)
-        Zero for a row without a pair.
+        Zero for rows without pairs.
 
     Examples
     --------
@@ -278,14 +289,16 @@ def attentional_pooling(
     values: Tensor | None,
     offsets: Tensor,
 ) -> Tensor:
-    """Return ``sum_{i<j} a_ij (v_i * v_j) x_i x_j`` of each row (Eq. 4), pair by pair.
+    """Return ``sum_{i<j} a_ij (v_i * v_j) x_i x_j`` of each row, pair by pair.
+
+    This is the attention-based pooling of Eq. 4, with the attention weights of Eq. 5.
 
     Parameters
     ----------
     factors, weight, bias, attention_projection : Tensor of shape (n_features, k), (t, k), (t,), (t,)
-        V, W, b and h.
+        Embeddings V, and W, b and h of the attention network.
     indices, values, offsets : Tensor
-        The batch, see the module's docstring; ``values`` may be None where all are 1.
+        The batch, see :mod:`skafm.nn.functional`; ``values`` may be None if all are 1.
 
     Returns
     -------
@@ -315,18 +328,19 @@ def attentional_pooling(
 def anova(power_sums: Sequence[Tensor]) -> Tensor:
     """Return the ANOVA kernel of degree m of numbers z_i, from their power sums.
 
-    It is ``sum_{i_1 < ... < i_m} z_{i_1} ... z_{i_m}``, from ``D_t = sum_i z_i^t``, t = 1 to m, by the recursion
-    ``A_m = 1/m sum_{t=1}^m (-1)^{t+1} A_{m-t} D_t`` with ``A_0 = 1`` (Blondel et al., 2016, "Higher-Order Factorization
-    Machines", Eq. 7); with z_i = v_i x_i in time linear in the entries. For m = 2 it is Rendle's identity.
+    The kernel ``A_m = sum_{i_1 < ... < i_m} z_{i_1} ... z_{i_m}`` follows from the power sums ``D_t = sum_i z_i^t``,
+    t = 1 to m, by the recursion ``A_m = 1/m sum_{t=1}^m (-1)^{t+1} A_{m-t} D_t`` with ``A_0 = 1`` (Blondel et al.,
+    2016, "Higher-Order Factorization Machines", Eq. 7). With z_i = v_i x_i the time is linear in the number of entries.
+    For m = 2 it is Rendle's identity.
 
     Parameters
     ----------
     power_sums : sequence of Tensor
-        D_1 to D_m, of one shape.
+        D_1 to D_m, all of the same shape.
 
     Returns
     -------
-    Tensor of that shape
+    Tensor of the same shape
 
     Examples
     --------
@@ -354,16 +368,18 @@ def attentional_interaction(
     offsets: Tensor,
     dropout_mask: Tensor | None = None,
 ) -> Tensor:
-    """Return ``p' sum_{i<j} a_ij (v_i * v_j) x_i x_j`` of each row (the interaction term of Eq. 6), pair by pair.
+    """Return ``p' sum_{i<j} a_ij (v_i * v_j) x_i x_j`` of each row, pair by pair.
+
+    This is the interaction term of Eq. 6.
 
     Parameters
     ----------
     factors, weight, bias, attention_projection, projection : Tensor of shape (n_features, k), (t, k), (t,), (t,), (k,)
-        V, W, b, h and p. With C outputs p is (C, k).
+        Embeddings V, W, b and h of the attention network, and p. With C outputs p is (C, k).
     indices, values, offsets : Tensor
-        The batch, see the module's docstring.
+        The batch, see :mod:`skafm.nn.functional`; ``values`` may be None if all are 1.
     dropout_mask : Tensor of shape (B, k), optional
-        Factors that multiply each row's pooled vector.
+        Mask that multiplies the pooled vectors, see :func:`dropout_mask`.
 
     Returns
     -------
@@ -376,7 +392,7 @@ def attentional_interaction(
     >>> indices, values, offsets = torch.tensor([0, 1, 2, 1]), torch.tensor([1.0, 2, 3, 4]), torch.tensor([0, 3, 4])
     >>> V = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 2.0]])
     >>> W, b, h, p = torch.ones(1, 2), torch.zeros(1), torch.zeros(1), torch.tensor([3.0, 3.0])
-    >>> attentional_interaction(V, W, b, h, p, indices, values, offsets)  # uniform attention times three pairs: an FM
+    >>> attentional_interaction(V, W, b, h, p, indices, values, offsets)  # uniform attention, p = 3 for 3 pairs: an FM
     tensor([14.,  0.])
     """
     pooled = attentional_pooling(factors, weight, bias, attention_projection, indices, values, offsets)  # (B, k)
@@ -384,18 +400,18 @@ def attentional_interaction(
 
 
 def dropout_mask(shape: tuple[int, ...], p: float, generator: torch.Generator | None, like: Tensor) -> Tensor:
-    """Draw factors for dropout: 0 with probability p, otherwise ``1 / (1 - p)`` (Srivastava et al., 2014).
+    """Draw a dropout mask: 0 with probability p, otherwise ``1 / (1 - p)`` (Srivastava et al., 2014).
 
     Parameters
     ----------
     shape : tuple of int
-        Of the mask.
+        Shape of the mask.
     p : float
-        From 0 to below 1; kept to within 2^-17.
+        Probability of dropping an element, at least 0 and below 1; rounded to a multiple of 2^-16.
     generator : torch.Generator or None
-        On the device of ``like``; None is torch's global one.
+        Random generator on the device of ``like``; None is torch's global one.
     like : Tensor
-        Gives device and dtype.
+        Tensor whose device and dtype the mask gets.
 
     Returns
     -------
@@ -409,11 +425,11 @@ def dropout_mask(shape: tuple[int, ...], p: float, generator: torch.Generator | 
     >>> mask.shape, bool(((mask == 0) | (mask == 2)).all())
     (torch.Size([2, 3]), True)
     """
-    # Four draws of 16 bits from each random word: the drawing is what dropout costs.
+    # Four draws of 16 bits from each 64-bit random number, as drawing takes most of the time of dropout.
     size, dropped = math.prod(shape), min(round(p * 2**16), 2**16 - 1)
     words = torch.empty(-(-size // 4), dtype=torch.int64, device=like.device).random_(
         -(2**63), None, generator=generator
     )
     draws = words.view(torch.int16)[:size].view(shape)
-    kept = torch.ge(draws, dropped - 2**15, out=like.new_empty(shape))  # a third of the time that bools take
+    kept = torch.ge(draws, dropped - 2**15, out=like.new_empty(shape))  # in a third of the time of a mask of bools
     return kept.mul_(2**16 / (2**16 - dropped))
