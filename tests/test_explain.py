@@ -296,7 +296,7 @@ def test_html_shows_the_strongest_terms_and_escapes_names(ragged):
     assert "55 more rows" in html
     assert "&lt;b&gt;" in html
     assert "<b>" not in html
-    assert 'class="more" style="width:100%"' in html
+    assert 'class="positive" style="width:100%"' in html
 
 
 def test_html_is_left_out_where_scikit_learn_shows_text(ragged):

@@ -1,4 +1,4 @@
-"""Data sets of the paper, and negative sampling as it was done for them."""
+"""The data sets of the AFM paper, and negative sampling for implicit feedback."""
 
 from skafm.datasets._fetch import fetch_frappe, fetch_movielens_tags
 from skafm.datasets._sampling import sample_negatives

@@ -1,4 +1,4 @@
-"""The data sets of the AFM paper, as their authors published them."""
+"""Loaders of the data sets of the AFM paper, as published by its authors."""
 
 import os
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch, check_scalar
 
 from skafm.datasets._download import Download, load
-from skafm.datasets._libfm import number_columns, read_one_hot
+from skafm.datasets._libfm import assign_columns, read_one_hot
 from skafm.datasets._sources import FRAPPE, MOVIELENS_TAGS, Source
 
 Data: TypeAlias = Bunch | tuple[sparse.csr_array, NDArray[np.float32]]
@@ -27,9 +27,10 @@ def fetch_frappe(
     n_retries: int = 3,
     delay: float = 1.0,
 ) -> Data:
-    """Load Frappe: which user used which mobile app in which context.
+    """Load the Frappe data set of mobile app usage (classification).
 
-    It is downloaded when first asked for, and for research only: the terms of use are in ``DESCR``.
+    Each row says whether a user used an app in a context, such as the weather. The data set is downloaded if necessary.
+    It may be used for research only; see the terms of use in ``DESCR``.
 
     =========  ===========================
     rows       288,609
@@ -40,52 +41,52 @@ def fetch_frappe(
     Parameters
     ----------
     data_home : str or path-like, default=None
-        The folder to keep the files in, below ``skafm``. ``None`` is scikit-learn's, ``~/scikit_learn_data``.
+        Folder whose subfolder ``skafm`` caches the files. By default that of scikit-learn, ``~/scikit_learn_data``.
     return_X_y : bool, default=False
-        Whether to return ``(data, target)`` in place of a Bunch.
+        Whether to return ``(data, target)`` instead of a Bunch.
     download_if_missing : bool, default=True
-        Whether to download what is missing or changed; otherwise that is an error.
+        Whether to download files that are missing or changed. If False, they raise an OSError.
     n_retries : int, default=3
-        How many times to try again when a download fails.
+        Number of retries when a download fails; at least 0.
     delay : float, default=1.0
-        Seconds to wait before that.
+        Seconds between retries; at least 0.
 
     Returns
     -------
     dataset : :class:`~sklearn.utils.Bunch`
-        With these attributes:
+        Dictionary-like object, with the following attributes:
 
         data : CSR array of shape (288609, 5382), float32
-            A one for each field of a row. First come the rows for training, then validation, then test.
+            One-hot encoded rows: the training set, followed by the validation set and the test set.
         target : ndarray of shape (288609,), float32
-            1 where the user used the app in that context, -1 in the rows drawn at random.
+            1 for logs of app usage, -1 for negative samples.
         feature_names : ndarray of shape (5382,), object
-            Each column's field and its number in the publisher's files, such as ``user_451``.
+            Field of each column and its number in the published files, such as ``user_451``.
         field_names : list of 10 str
-            In the order of the columns.
+            Names of the fields, in the order of the columns.
         fields : ndarray of shape (5382,), int
-            Each column's field, as a place in ``field_names``. A field's columns lie side by side.
+            Field of each column, an index into ``field_names``. The columns of a field are adjacent.
         splits : dict
-            ``"train"``, ``"validation"`` and ``"test"``, each a slice of the rows.
+            Slices of the rows: ``"train"``, ``"validation"`` and ``"test"``.
         DESCR : str
-            What the data are, where they come from, whom to cite and the terms of use.
+            Description of the data set, its source, references and terms of use.
     (data, target) : tuple, if ``return_X_y``
-        The two.
+        Data and target, as above.
 
     Raises
     ------
     OSError
-        If a file is missing or changed and may not be downloaded, if its download fails or brings something else, or
-        if it cannot be written.
+        If a file is missing or changed and ``download_if_missing`` is False, if its download fails or has another
+        content, or if it cannot be written.
 
     Warns
     -----
     UserWarning
-        When a download is tried again, and when a changed file is replaced.
+        When a download is retried, or when a changed file is downloaded again.
 
     See Also
     --------
-    sample_negatives : Draws rows of target -1 as the authors did.
+    sample_negatives : Negative sampling as in this data set.
 
     Examples
     --------
@@ -105,9 +106,10 @@ def fetch_movielens_tags(
     n_retries: int = 3,
     delay: float = 1.0,
 ) -> Data:
-    """Load the MovieLens tags: which user gave which movie which tag.
+    """Load the MovieLens data set of movie tags (classification).
 
-    They are downloaded when first asked for; the terms of use are in ``DESCR``.
+    Each row says whether a user applied a tag to a movie. The data set is downloaded if necessary; see the terms of use
+    in ``DESCR``.
 
     =========  ===========================
     rows       2,006,859
@@ -118,38 +120,39 @@ def fetch_movielens_tags(
     Parameters
     ----------
     data_home : str or path-like, default=None
-        The folder to keep the files in, below ``skafm``. ``None`` is scikit-learn's, ``~/scikit_learn_data``.
+        Folder whose subfolder ``skafm`` caches the files. By default that of scikit-learn, ``~/scikit_learn_data``.
     return_X_y : bool, default=False
-        Whether to return ``(data, target)`` in place of a Bunch.
+        Whether to return ``(data, target)`` instead of a Bunch.
     download_if_missing : bool, default=True
-        Whether to download what is missing or changed; otherwise that is an error.
+        Whether to download files that are missing or changed. If False, they raise an OSError.
     n_retries : int, default=3
-        How many times to try again when a download fails.
+        Number of retries when a download fails; at least 0.
     delay : float, default=1.0
-        Seconds to wait before that.
+        Seconds between retries; at least 0.
 
     Returns
     -------
     dataset : :class:`~sklearn.utils.Bunch`
-        With the attributes that :func:`fetch_frappe` describes: ``data`` of shape (2006859, 90445), ``target``,
-        ``feature_names``, ``field_names`` (user, movie, tag), ``fields``, ``splits`` and ``DESCR``.
+        Dictionary-like object, with the attributes described in :func:`fetch_frappe`: ``data`` of shape
+        (2006859, 90445), ``target``, ``feature_names``, ``field_names`` (user, movie, tag), ``fields``, ``splits`` and
+        ``DESCR``.
     (data, target) : tuple, if ``return_X_y``
-        The two.
+        Data and target, as above.
 
     Raises
     ------
     OSError
-        If a file is missing or changed and may not be downloaded, if its download fails or brings something else, or
-        if it cannot be written.
+        If a file is missing or changed and ``download_if_missing`` is False, if its download fails or has another
+        content, or if it cannot be written.
 
     Warns
     -----
     UserWarning
-        When a download is tried again, and when a changed file is replaced.
+        When a download is retried, or when a changed file is downloaded again.
 
     See Also
     --------
-    sample_negatives : Draws rows of target -1 as the authors did.
+    sample_negatives : Negative sampling as in this data set.
 
     Examples
     --------
@@ -185,8 +188,8 @@ def _fetch(source: Source, data_home: str | os.PathLike[str] | None, return_X_y:
 def _one_hot(
     numbers: NDArray[np.intp], field_names: tuple[str, ...]
 ) -> tuple[sparse.csr_array, NDArray[np.object_], NDArray[np.intp]]:
-    """Return the matrix of the rows' features, and each column's name and field."""
-    columns = number_columns(numbers)
+    """Return the one-hot matrix (B, n_features), and the name and field of each column (n_features,)."""
+    columns = assign_columns(numbers)
     n_rows, n_fields = numbers.shape
     indptr = np.arange(0, numbers.size + 1, n_fields, dtype=np.int32)
     entries = np.ones(numbers.size, np.float32), columns.indices.ravel().astype(np.int32), indptr
@@ -196,6 +199,6 @@ def _one_hot(
 
 
 def _splits(names: Iterable[str], parts: list[NDArray[np.float32]]) -> dict[str, slice]:
-    """Return the rows of each part, one part after the other."""
+    """Return the slice of the rows of each part, in the order of the parts."""
     ends = np.cumsum([len(part) for part in parts]).tolist()
     return {name: slice(end - len(part), end) for name, part, end in zip(names, parts, ends, strict=True)}

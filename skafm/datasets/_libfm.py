@@ -1,4 +1,4 @@
-"""One-hot rows of categorical fields in libfm format, ``target number:1 number:1 ...``, and columns for them."""
+"""Reader of one-hot encoded data in libFM format, with lines ``target number:1 number:1 ...``."""
 
 import io
 from typing import NamedTuple
@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 
 def read_one_hot(content: bytes, name: str, n_fields: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """Return the targets (B,) and the features' numbers (B, n_fields), which stay in the order of the line.
+    """Return the targets (B,) and the numbers (B, n_fields) of the features, in the order of the line.
 
-    ``sklearn.datasets.load_svmlight_file`` wants rising numbers, and so could not tell a field from its place.
+    The position in the line is the field. ``sklearn.datasets.load_svmlight_file`` would need ascending numbers, and
+    does not keep the position.
     """
-    # float64 holds every number exactly
+    # float64 represents the numbers exactly
     table = np.loadtxt(io.BytesIO(content.replace(b":", b" ")), comments=None, encoding="ascii", ndmin=2)
     if table.shape[1] != 1 + 2 * n_fields or (table[:, 2::2] != 1).any():
         raise ValueError(
@@ -23,40 +24,41 @@ def read_one_hot(content: bytes, name: str, n_fields: int) -> tuple[NDArray[np.f
 
 
 class Columns(NamedTuple):
-    """Columns 0, 1, ... for features that have any numbers; first those of field 0, then of field 1, and so on."""
+    """Assignment of features to columns 0, 1, ..., ordered by field and then by number."""
 
     numbers: NDArray[np.intp]
-    """(n_features,) The number that each column's feature had."""
+    """(n_features,) Number of the feature of each column."""
     fields: NDArray[np.intp]
-    """(n_features,) Each column's field."""
+    """(n_features,) Field of each column."""
     indices: NDArray[np.intp]
-    """(B, n_fields) The rows' columns."""
+    """(B, n_fields) Columns of each row."""
 
 
-def number_columns(numbers: NDArray[np.intp]) -> Columns:
-    """Give columns to features (B, n_fields), whose place in the row is their field.
+def assign_columns(numbers: NDArray[np.intp]) -> Columns:
+    """Assign columns to the features with these numbers (B, n_fields), whose position in the row is their field.
 
     Raises
     ------
     ValueError
-        If a feature stands in two places.
+        If a feature is at two positions.
     """
-    found, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
-    inverse = inverse.reshape(numbers.shape)  # NumPy 1 returns it flat
+    distinct, first, codes = np.unique(numbers, return_index=True, return_inverse=True)
+    codes = codes.reshape(numbers.shape)  # (B, n_fields), which NumPy 1 flattens
     fields = first % numbers.shape[1]
-    _check_places(numbers, fields[inverse])
-    order = np.argsort(fields, kind="stable")  # and the numbers rise within each field
+    _check_positions(numbers, fields[codes])
+    order = np.argsort(fields, kind="stable")  # stable: numbers ascend within each field
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    return Columns(found[order], fields[order], rank[inverse])
+    return Columns(distinct[order], fields[order], rank[codes])
 
 
-def _check_places(numbers: NDArray[np.intp], fields: NDArray[np.intp]) -> None:
-    """Check that each feature is in the place where it was first."""
+def _check_positions(numbers: NDArray[np.intp], fields: NDArray[np.intp]) -> None:
+    """Check that each feature is at the position of its field, where it was first."""
     wrong = np.argwhere(fields != np.arange(numbers.shape[1]))
     if len(wrong):
-        row, place = wrong[0]
+        row, position = wrong[0]
         raise ValueError(
-            f"Feature {numbers[row, place]} stands in place {place} of row {row}, and in place {fields[row, place]} "
-            "before: expected each feature in one place, that of its field. Is the file of another data set?"
+            f"Feature {numbers[row, position]} is at position {position} in row {row}, but was at position "
+            f"{fields[row, position]} in an earlier row: expected each feature at the position of its field. Is this "
+            "the file of another data set?"
         )

@@ -1,4 +1,4 @@
-"""What is published, and under which terms."""
+"""The published data sets: their files, descriptions and terms of use."""
 
 from typing import NamedTuple
 
@@ -11,16 +11,16 @@ Published in libfm format, with the code of
     weight of feature interactions via attention networks. IJCAI 2017, 3119-3125.
     https://github.com/hexiangnan/attentional_factorization_machine
 
-The split is the authors': 70% of the rows for training, 20% to choose parameters, 10% to compare methods."""
+The split is that of the authors: 70% of the rows for training, 20% for validation, 10% for testing."""
 
 FRAPPE_DESCR = f"""\
 Frappe: the use of mobile apps in context
 -----------------------------------------
 
 96,203 logs, each of a user who used an app in a context of eight fields. Each log has the target 1 and is paired with
-two rows of target -1, which have another app in the same context. There are 288,609 rows of ten one-hot fields,
-together 5,382 columns: user 957, item 4,082, daytime 7, weekday 7, isweekend 2, homework 3, cost 2, weather 9,
-country 80, city 233.
+two negative samples with the target -1, which have another app in the same context. There are 288,609 rows of ten
+one-hot encoded fields with 5,382 columns: user 957, item 4,082, daytime 7, weekday 7, isweekend 2, homework 3, cost 2,
+weather 9, country 80, city 233.
 
 {PROVENANCE}
 
@@ -34,13 +34,14 @@ MOVIELENS_DESCR = f"""\
 MovieLens: tags that users gave movies
 --------------------------------------
 
-668,953 logs, each of a user who applied a tag to a movie. Each log has the target 1 and is paired with two rows of
-target -1. There are 2,006,859 rows of three one-hot fields (user, movie and tag), together 90,445 columns.
+668,953 logs, each of a user who applied a tag to a movie. Each log has the target 1 and is paired with two negative
+samples with the target -1. There are 2,006,859 rows of three one-hot encoded fields (user, movie and tag) with 90,445
+columns.
 
 {PROVENANCE}
 
-Terms of use: GroupLens', https://grouplens.org/datasets/movielens/. Among them: no commercial use without their
-permission, and none of their endorsement to be implied. Cite
+Terms of use: those of GroupLens, https://grouplens.org/datasets/movielens/. Among them: no commercial use without
+permission, and no implied endorsement by GroupLens. Cite
 
     Harper, F. M., Konstan, J. A. (2015). The MovieLens datasets: history and context. ACM Transactions on Interactive
     Intelligent Systems 5(4), 19. https://doi.org/10.1145/2827872
@@ -48,7 +49,7 @@ permission, and none of their endorsement to be implied. Cite
 
 
 class Source(NamedTuple):
-    """What is published."""
+    """A published data set."""
 
     field_names: tuple[str, ...]
     files: dict[str, File]

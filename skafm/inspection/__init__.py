@@ -1,4 +1,4 @@
-"""Explanations of predictions, and plots of them and of the training."""
+"""Explanations of predictions, and plots of predictions, interactions and training."""
 
 from skafm.inspection._explanation import Explanation
 from skafm.inspection._interaction import InteractionDisplay

@@ -1,42 +1,42 @@
-"""The additive terms of predictions, as arrays and as a table."""
+"""The additive terms of predictions, as arrays and as tables."""
 
 import numpy as np
 from sklearn import get_config
 
-from skafm.inspection._html import draw_explanation
+from skafm.inspection._html import explanation_html_repr
 from skafm.inspection._optional import import_pandas
 
 
 class Explanation:
     """The additive terms of the raw score of each row: intercept, linear terms, interactions.
 
-    Their sum is ``predict`` of a regressor, before ``clip``, and ``decision_function`` of a classifier. ``len`` is the
-    number of rows; an integer index or a slice selects rows.
+    The terms of a row sum to ``predict`` of a regressor, before ``clip``, or to ``decision_function`` of a classifier.
+    ``len`` returns the number of rows; indexing with an integer or a slice selects rows.
 
     Parameters
     ----------
     n_rows : int
         Number of rows.
     intercept : ndarray of shape () or (n_outputs,)
-        w0.
+        Intercept w0.
     linear_rows, linear_features : ndarray of shape (n_entries,)
-        Row and feature of each non-zero entry, rows ascending.
+        Row and feature of each non-zero entry, ordered by row.
     linear : ndarray of shape (n_entries,) or (n_entries, n_outputs)
-        ``w_i x_i``.
+        Linear term ``w_i x_i`` of each non-zero entry.
     rows, feature_i, feature_j : ndarray of shape (n_pairs,)
-        Row and the two features, column numbers, of each pair, rows ascending.
+        Row and the two features (column indices) of each pair, ordered by row.
     attention : ndarray of shape (n_pairs,)
-        a_ij; 1 in a model without attention.
+        Attention weight a_ij of each pair; 1 in a model without attention.
     interaction : ndarray of shape (n_pairs,) or (n_pairs, n_outputs)
-        The pair's term with an attention of 1.
+        Interaction of each pair, before it is multiplied by the attention.
     feature_names : ndarray of shape (n_features,)
-        Names in tables and plots.
+        Names of the features in tables and plots.
     outputs : ndarray of shape (n_outputs,) or None
-        Classes, or indices of the targets, if there are several raw scores.
+        Classes, or indices of the targets, if there are several raw scores; otherwise None.
 
     See Also
     --------
-    skafm.inspection.WaterfallDisplay : Plot of one row's terms.
+    skafm.inspection.WaterfallDisplay : Plot of the terms of one row.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class Explanation:
 
     @property
     def contribution(self):
-        """The term of each pair, attention times interaction: (n_pairs,) or (n_pairs, n_outputs)."""
+        """Term of each pair, attention times interaction: (n_pairs,) or (n_pairs, n_outputs)."""
         return self.interaction * self.attention.reshape(-1, *[1] * (self.interaction.ndim - 1))
 
     def sum(self):
@@ -107,7 +107,7 @@ class Explanation:
         if isinstance(rows, slice):
             start, stop, step = rows.indices(self.n_rows)
             if step != 1:
-                raise ValueError(f"A slice of an Explanation must have a step of 1, got {step}.")
+                raise ValueError(f"Slices of an Explanation must have a step of 1, got {step}.")
         else:
             start = range(self.n_rows)[rows]
             stop = start + 1
@@ -135,8 +135,13 @@ class Explanation:
         Returns
         -------
         DataFrame
-            With the columns row, term ("intercept", "linear" or "interaction"), feature_i, feature_j, attention,
-            interaction and contribution; after row a column output if there are several.
+            Table with the columns row, term ("intercept", "linear" or "interaction"), feature_i, feature_j, attention,
+            interaction and contribution; with several outputs also the column output, after row.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
         """
         pandas = import_pandas()
         if self.outputs is None:
@@ -147,18 +152,22 @@ class Explanation:
         return frame
 
     def _frame(self, pandas, output):
-        """Return the table of one output, given as a tuple; () if there is only one."""
-        of = (slice(None), *output)
+        """Return the table of one output: ``output`` is its index in a tuple, or () if there is only one."""
+        of_output = (slice(None), *output)
         names, sizes = self.feature_names, (self.n_rows, len(self.linear), len(self.rows))
-        nowhere = np.full(sizes[0] + sizes[1], np.nan)
+        missing = np.full(sizes[0] + sizes[1], np.nan)  # of intercepts and linear terms
         columns = {
             "row": (np.arange(self.n_rows), self.linear_rows, self.rows),
             "term": [np.repeat(np.array(["intercept", "linear", "interaction"], dtype=object), sizes)],
             "feature_i": (np.full(self.n_rows, np.nan, object), names[self.linear_features], names[self.feature_i]),
-            "feature_j": (nowhere.astype(object), names[self.feature_j]),
-            "attention": (nowhere, self.attention),
-            "interaction": (nowhere, self.interaction[of]),
-            "contribution": (np.full(self.n_rows, self.intercept[output]), self.linear[of], self.contribution[of]),
+            "feature_j": (missing.astype(object), names[self.feature_j]),
+            "attention": (missing, self.attention),
+            "interaction": (missing, self.interaction[of_output]),
+            "contribution": (
+                np.full(self.n_rows, self.intercept[output]),
+                self.linear[of_output],
+                self.contribution[of_output],
+            ),
         }
         frame = pandas.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
         return frame.sort_values("row", kind="stable", ignore_index=True)
@@ -169,11 +178,17 @@ class Explanation:
         Parameters
         ----------
         n : int, default=10
+            Maximum number of terms for each row and output.
 
         Returns
         -------
         DataFrame
-            These lines of :meth:`to_frame`, without the intercepts.
+            The lines of these terms in :meth:`to_frame`; intercepts are left out.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
         """
         frame = self.to_frame()
         frame = frame[frame["term"] != "intercept"]
@@ -182,18 +197,25 @@ class Explanation:
         return frame.sort_values(groups, kind="stable").groupby(groups, sort=False).head(n).reset_index(drop=True)
 
     def by_field(self, fields):
-        """Return contributions summed over the terms of the same fields.
+        """Return the attention and contributions summed over the terms of the same fields.
 
         Parameters
         ----------
         fields : array-like of shape (n_features,)
-            The name of each feature's field.
+            Name of the field of each feature.
 
         Returns
         -------
         DataFrame
-            With the columns row, term, field_i, field_j, attention and contribution; after row a column output if there
-            are several. The order of the two fields of a pair does not matter.
+            Table with the columns row, term, field_i, field_j, attention and contribution; with several outputs also
+            the column output, after row. The order of the two fields of a pair does not matter.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        ValueError
+            If ``fields`` has another shape.
         """
         import_pandas()
         fields = np.asarray(fields)
@@ -211,5 +233,5 @@ class Explanation:
         return groups[["attention", "contribution"]].sum(min_count=1).reset_index()
 
     def _repr_html_(self):
-        """Return an HTML table of the first rows' largest terms; None if scikit-learn has ``display="text"``."""
-        return draw_explanation(self) if get_config()["display"] == "diagram" else None
+        """Return an HTML table of the largest terms of the first rows; None with ``display="text"``."""
+        return explanation_html_repr(self) if get_config()["display"] == "diagram" else None

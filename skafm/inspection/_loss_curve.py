@@ -1,4 +1,4 @@
-"""How a training went."""
+"""Plot of the loss and the validation score of each epoch."""
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -8,24 +8,25 @@ from skafm.inspection._optional import import_pyplot
 
 
 class LossCurveDisplay:
-    """Loss of each epoch, and above it, with early stopping, the score of the rows held back.
+    """Learning curves of a fit: the training loss of each epoch and, with early stopping, the validation score.
 
-    Make one with :meth:`from_estimator` or :meth:`from_predictions`.
+    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions` to create a display.
 
     Parameters
     ----------
     loss_curve : list of float
-        Loss of each epoch.
+        Training loss of each epoch.
     validation_scores : list of float or None, default=None
-        Score of the rows held back after each epoch.
+        Validation score after each epoch.
     best_iter : int, default=None
-        The epoch whose parameters the model has, from 1.
+        Epoch whose parameters the model has, from 1.
 
     Attributes
     ----------
     axes_ : ndarray of Axes
-        Of the loss, and of the score if there is one.
+        Axes of the training loss and, if there is one, of the validation score.
     figure_ : Figure
+        Figure that contains the axes.
 
     Examples
     --------
@@ -44,50 +45,70 @@ class LossCurveDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, *, ax=None):
-        """Draw the training of a fitted model.
+        """Plot the learning curves of a fitted model.
 
         Parameters
         ----------
-        estimator : estimator, or Pipeline that ends in one
+        estimator : estimator of skafm, or a Pipeline that ends in one
+            Fitted model.
         ax : Axes or sequence of two Axes, default=None
+            Axes to plot on, one or, with validation scores, two. By default a new figure is created.
 
         Returns
         -------
         display : LossCurveDisplay
+            Object that stores the curves and the axes.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError
+            If the estimator is not one of skafm.
         """
         model = estimator[-1] if isinstance(estimator, Pipeline) else estimator
         check_is_fitted(model)
         if not hasattr(model, "best_iter_"):
-            raise TypeError(f"{type(model).__name__} keeps no losses: expected a model of skafm, or a pipeline of one.")
+            raise TypeError(
+                f"{type(model).__name__} has no attribute best_iter_: expected an estimator of skafm, or a Pipeline "
+                "that ends in one."
+            )
         return cls(model.loss_curve_, model.validation_scores_, model.best_iter_).plot(ax)
 
     @classmethod
     def from_predictions(cls, loss_curve, validation_scores=None, best_iter=None, *, ax=None):
-        """Draw losses at hand.
+        """Plot given learning curves.
 
         Parameters
         ----------
         loss_curve : list of float
+            Training loss of each epoch.
         validation_scores : list of float or None, default=None
+            Validation score after each epoch.
         best_iter : int, default=None
+            Epoch whose parameters the model has, from 1.
         ax : Axes or sequence of two Axes, default=None
+            Axes to plot on, one or, with validation scores, two. By default a new figure is created.
 
         Returns
         -------
         display : LossCurveDisplay
+            Object that stores the curves and the axes.
         """
         return cls(loss_curve, validation_scores, best_iter).plot(ax)
 
     def plot(self, ax=None):
-        """Draw.
+        """Plot the learning curves.
 
         Parameters
         ----------
         ax : Axes or sequence of two Axes, default=None
+            Axes to plot on, one or, with validation scores, two. By default a new figure is created.
 
         Returns
         -------
         display : LossCurveDisplay
+            Object that stores the curves and the axes.
         """
         pyplot = import_pyplot()
         curves = {"training loss": self.loss_curve}
@@ -99,22 +120,22 @@ class LossCurveDisplay:
         self.axes_ = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
         if len(self.axes_) != len(curves):
             raise ValueError(
-                f"There are {len(curves)} curves to draw, {', '.join(curves)}, but {len(self.axes_)} axes."
+                f"Expected ax to have {len(curves)} axes, for {' and '.join(curves)}, got {len(self.axes_)}."
             )
         self.figure_ = self.axes_[0].figure
         for axes, (name, values) in zip(self.axes_, curves.items(), strict=True):
-            self._draw(axes, name, values)
+            self._plot_curve(axes, name, values)
         self.axes_[-1].set_xlabel("epoch")
         return self
 
-    def _draw(self, axes, name, values):
-        """Draw one curve, and a mark at the epoch that was kept."""
+    def _plot_curve(self, axes, name, values):
+        """Plot one curve, and a marker at the epoch whose parameters the model has."""
         axes.plot(range(1, len(values) + 1), values, color="#0072b2")
         axes.set_ylabel(name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
         if self.best_iter:
             axes.plot(
-                self.best_iter, values[self.best_iter - 1], "o", color="#d55e00", label=f"epoch {self.best_iter}, kept"
+                self.best_iter, values[self.best_iter - 1], "o", color="#d55e00", label=f"best_iter_ = {self.best_iter}"
             )
             axes.legend(frameon=False)

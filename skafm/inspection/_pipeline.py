@@ -1,32 +1,33 @@
-"""A fitted model and its rows, by themselves or in a pipeline."""
+"""The final estimator of a pipeline and its input."""
 
 from sklearn.pipeline import Pipeline
 
 
-def take_apart(estimator, X, feature_names):
-    """Return the model, its rows and their names: of a pipeline that ends in one, what its other steps make of X."""
+def split_pipeline(estimator, X, feature_names):
+    """Return the model, its input and its feature names; of a pipeline, the other steps transform X and name it."""
     if not isinstance(estimator, Pipeline):
-        return check_explains(estimator), X, feature_names
-    model = check_explains(estimator[-1])
+        return _check_has_explain(estimator), X, feature_names
+    model = _check_has_explain(estimator[-1])
     if len(estimator) == 1:
         return model, X, feature_names
-    before = estimator[:-1]
-    rows = before.transform(X)
-    return model, rows, _names(before) if feature_names is None else feature_names
+    transformers = estimator[:-1]
+    X = transformers.transform(X)
+    return model, X, _feature_names_out(transformers) if feature_names is None else feature_names
 
 
-def _names(before):
-    """Return what the steps call their columns, or None if one of them, such as a hasher, has no names for them."""
+def _feature_names_out(transformers):
+    """Return the names of the transformed columns, or None if a step, such as a hasher, does not name them."""
     try:
-        return before.get_feature_names_out()
+        return transformers.get_feature_names_out()
     except AttributeError:
         return None
 
 
-def check_explains(model):
-    """Return the model if its raw score is a sum over pairs."""
+def _check_has_explain(model):
+    """Return the model, or raise a TypeError if its raw score is no sum over pairs."""
     if not hasattr(model, "explain"):
         raise TypeError(
-            f"{type(model).__name__} has no explain: expected an FM, AFM or FFM, or a pipeline that ends in one."
+            f"{type(model).__name__} has no method explain: expected an FM, AFM, HOFM or FFM estimator, or a Pipeline "
+            "that ends in one."
         )
     return model

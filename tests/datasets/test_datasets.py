@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from skafm.datasets import _download, _fetch, _sources, fetch_frappe, fetch_movielens_tags
-from skafm.datasets._libfm import number_columns, read_one_hot
+from skafm.datasets._libfm import assign_columns, read_one_hot
 
 # Numbers in the order in which they first appear, so that the columns of a field do not lie side by side.
 NUMBERS = {
@@ -119,7 +119,7 @@ def test_publisher_is_at_a_fixed_commit():
 
 
 def test_blob_id_is_gits():
-    assert _download._find_fault(b"hello\n", "ce013625030ba8dba906f756967f9e9ca394464a") == ""
+    assert _download._verify(b"hello\n", "ce013625030ba8dba906f756967f9e9ca394464a") == ""
 
 
 def test_fetch_returns_the_rows(publisher):
@@ -224,7 +224,7 @@ def test_broken_download_leaves_no_file(publisher, fault, reason):
 def test_wrong_content_leaves_no_file(publisher):
     spoil(publisher)
     with pytest.raises(
-        OSError, match=rf"it has 14 bytes of git blob id {blob_id(b'1 0:1 1:1 3:1' + bytes([10]))}, not"
+        OSError, match=rf"response has 14 bytes and git blob id {blob_id(b'1 0:1 1:1 3:1' + bytes([10]))}, expected"
     ):
         fetch_frappe(n_retries=0, **publisher.options)
     assert publisher.files() == []
@@ -285,7 +285,7 @@ def test_missing_page_is_asked_for_once(publisher):
 
 
 def test_missing_file_is_an_error_without_download(publisher):
-    with pytest.raises(OSError, match=r"train\.libfm is missing: set download_if_missing=True, put http.*data_home"):
+    with pytest.raises(OSError, match=r"train\.libfm is missing: set download_if_missing=True, copy http.*data_home"):
         fetch_frappe(download_if_missing=False, **publisher.options)
     assert publisher.server.asked == []
 
@@ -302,7 +302,7 @@ def test_changed_file_is_downloaded_again(publisher):
 def test_changed_file_is_an_error_without_download(publisher):
     fetch_frappe(**publisher.options)
     publisher.file("validation").write_bytes(b"")
-    with pytest.raises(OSError, match=r"validation\.libfm has 0 bytes of git blob id .* set download_if_missing=True"):
+    with pytest.raises(OSError, match=r"validation\.libfm has 0 bytes and git blob id .* set download_if_missing=True"):
         fetch_frappe(download_if_missing=False, **publisher.options)
 
 
@@ -338,7 +338,7 @@ def test_both_line_ends_are_read(publisher, end):
 
 def test_feature_in_two_places_is_an_error(publisher):
     publisher.publish(test=libfm([[6, 2, 7]], [1]))
-    with pytest.raises(ValueError, match="Feature 2 stands in place 1 of row 6, and in place 2 before"):
+    with pytest.raises(ValueError, match="Feature 2 is at position 1 in row 6, but was at position 2"):
         fetch_frappe(**publisher.options)
 
 
@@ -367,6 +367,6 @@ def test_large_file_is_read_as_written():
 def test_numbers_of_fields_side_by_side_are_the_columns():
     rng = np.random.default_rng(0)
     numbers = np.add.outer(rng.permutation(np.arange(90) % 9), [0, 9, 18])
-    columns = number_columns(numbers)
+    columns = assign_columns(numbers)
     np.testing.assert_array_equal(columns.indices, numbers)
     np.testing.assert_array_equal(columns.numbers, np.arange(27))

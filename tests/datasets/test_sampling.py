@@ -82,7 +82,7 @@ def test_last_unseen_value_is_found():
 def test_who_used_everything_is_an_error():
     logs = [[5, 0], [6, 0], [6, 1], [6, 2]]
     with pytest.raises(
-        ValueError, match=r"3 logs, the first in row 1, have no item \(column 1\) to draw: column 0 = 6 was seen"
+        ValueError, match=r"3 logs, the first in row 1, have no item \(column 1\) to draw: column 0 = 6 was observed"
     ):
         sample_negatives(logs, item_column=1, user_columns=0)
 

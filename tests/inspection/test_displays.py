@@ -100,7 +100,7 @@ def test_waterfall_of_one_of_several_classes(table):
 def test_waterfall_of_the_only_output_takes_no_output(table):
     X, _ = table
     pipeline = fit(FMClassifier(**QUICK), (X, X["day"]))
-    with pytest.raises(ValueError, match="this has one: leave it out, got 'a'"):
+    with pytest.raises(ValueError, match="output must be None for a model with a single output, got 'a'"):
         WaterfallDisplay.from_estimator(pipeline, X[:1], output="a")
 
 
@@ -109,12 +109,12 @@ def test_waterfall_of_a_row_of_an_explanation(table):
     display = WaterfallDisplay.from_predictions(pipeline[-1].explain(pipeline[0].transform(X)), row=5, n=0)
     assert display.labels == ["6 other terms"]
     assert display.intercept + display.contributions.sum() == pytest.approx(pipeline.predict(X)[5])
-    with pytest.raises(ValueError, match="n must be 0 or more terms, got -1"):
+    with pytest.raises(ValueError, match="n must be at least 0, got -1"):
         WaterfallDisplay.from_estimator(pipeline, X[:1], n=-1)
 
 
 def test_waterfall_of_several_rows_is_refused(table):
-    with pytest.raises(ValueError, match="one row, but X has 2"):
+    with pytest.raises(ValueError, match="Expected exactly one sample, got 2"):
         WaterfallDisplay.from_estimator(fit(FMRegressor(**QUICK), table), table[0][:2])
 
 
@@ -164,7 +164,7 @@ def test_map_of_a_table_at_hand():
     cells = [axes.images[0].get_array().filled(np.nan).tolist() for axes in display.axes_]
     assert cells[0][0][0] == 2
     assert cells[1][0][0] == 0.5
-    with pytest.raises(ValueError, match="no interactions to draw"):
+    with pytest.raises(ValueError, match="no interactions to plot"):
         InteractionDisplay.from_predictions(top.assign(mean_attention=1.0)[:0])
 
 
@@ -217,9 +217,9 @@ def test_given_axes_are_drawn_on(table):
     assert WaterfallDisplay.from_estimator(pipeline, table[0][:1], ax=axes[0]).ax_ is axes[0]
     assert InteractionDisplay.from_estimator(pipeline, table[0], ax=axes[1:3]).axes_.tolist() == axes[1:3].tolist()
     assert LossCurveDisplay.from_estimator(pipeline, ax=axes[3:]).figure_ is figure
-    with pytest.raises(ValueError, match=r"2 curves to draw, .*but 1 axes"):
+    with pytest.raises(ValueError, match=r"Expected ax to have 2 axes, for training loss .*, got 1"):
         LossCurveDisplay.from_estimator(pipeline, ax=axes[0])
-    with pytest.raises(ValueError, match="2 pictures to draw, but 3 axes"):
+    with pytest.raises(ValueError, match="Expected ax to have at most 2 axes, got 3"):
         InteractionDisplay.from_estimator(pipeline, table[0], ax=axes[:3])
 
 
@@ -237,7 +237,7 @@ def test_without_matplotlib_the_error_says_what_to_install(table, monkeypatch):
         lambda: WaterfallDisplay.from_estimator(pipeline, table[0][:1]),
         lambda: InteractionDisplay.from_estimator(pipeline, table[0]),
     ):
-        with pytest.raises(ImportError, match="needs matplotlib: pip install matplotlib"):
+        with pytest.raises(ImportError, match="pip install matplotlib"):
             draw()
 
 
@@ -245,14 +245,14 @@ def test_without_pandas_the_error_says_what_to_install(table, monkeypatch):
     pipeline = fit(AFMRegressor(**QUICK), table)
     explanation = pipeline[-1].explain(pipeline[0].transform(table[0]))
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match="needs pandas: pip install pandas"):
+    with pytest.raises(ImportError, match="pip install pandas"):
         explanation.to_frame()
 
 
 def test_models_that_do_not_explain_and_unfitted_ones_are_refused(table):
-    with pytest.raises(TypeError, match="NFMRegressor has no explain: expected an FM, AFM or FFM"):
+    with pytest.raises(TypeError, match="NFMRegressor has no method explain: expected an FM, AFM, HOFM or FFM"):
         InteractionDisplay.from_estimator(fit(NFMRegressor(**QUICK), table), table[0])
-    with pytest.raises(TypeError, match="LinearRegression keeps no losses: expected a model of skafm"):
+    with pytest.raises(TypeError, match="LinearRegression has no attribute best_iter_: expected an estimator of skafm"):
         LossCurveDisplay.from_estimator(LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0]))
     for draw in (
         lambda: LossCurveDisplay.from_estimator(FMRegressor()),
