@@ -1,61 +1,29 @@
-"""The fast interaction term against the plain one."""
+"""The fast path of attention against the plain one, and which of them runs."""
 
 import numpy as np
 import pytest
 import torch
+from pair_data import LENGTHS, VALUES, draw_batch, draw_mask, draw_parameters
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skafm.nn import functional
-from skafm.nn._pairs import dedup, dispatch, network
-
-LENGTHS = {
-    "uniform": [10] * 50,
-    "ragged": [0, 1, 5, 2, 30, 0, 3, 1, 12, 7, 40, 0],
-    "without a pair": [0, 1, 1, 0],
-    "no row": [],
-    "one row": [3],
-}
-VALUES = {
-    "one-hot": lambda _rng, n: np.ones(n),
-    "few levels": lambda rng, n: rng.choice([-1.0, 0.5, 1.0], n),
-    "real-valued": lambda rng, n: rng.normal(size=n),
-}
+from skafm.nn._pairs import dispatch
 
 
-def draw_batch(lengths, values, n_features=45, seed=0):
-    rng = np.random.default_rng(seed)
-    rows = [np.sort(rng.permutation(n_features)[:length]) for length in lengths]
-    indices = np.concatenate([*rows, []]).astype(np.int64)
-    offsets = np.r_[0, np.cumsum(lengths, dtype=np.int64)]
-    return torch.from_numpy(indices), torch.from_numpy(values(rng, len(indices))), torch.from_numpy(offsets)
-
-
-def draw_parameters(k=7, t=5, n_features=45, dtype=torch.float64, outputs=()):
-    rng = np.random.default_rng(1)
-    shapes = [(n_features, k), (t, k), (t,), (t,), (*outputs, k)]
-    return [torch.tensor(0.7 * rng.normal(size=shape), dtype=dtype, requires_grad=True) for shape in shapes]
-
-
-def value_and_gradients(function, parameters, batch, *keep, **options):
-    value = function(*parameters, *batch, *keep, **options)
+def value_and_gradients(function, parameters, batch, *masks, **options):
+    value = function(*parameters, *batch, *masks, **options)
     weight = torch.linspace(-1, 2, value.numel(), dtype=value.dtype).view(value.shape)
     return value.detach(), *torch.autograd.grad((value * weight).sum(), parameters)
 
 
 class Gathers(TorchDispatchMode):
-    """Count what is gathered into memory at hand."""
+    """Count what is gathered into memory that was allocated before."""
 
     number = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         self.number += func is torch.ops.aten.index_select.out
         return func(*args, **(kwargs or {}))
-
-
-def mask(lengths, k, dtype=torch.float64):
-    return functional.dropout_mask(
-        (len(lengths), k), 0.3, torch.Generator().manual_seed(0), torch.empty(0, dtype=dtype)
-    )
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
@@ -65,13 +33,13 @@ def mask(lengths, k, dtype=torch.float64):
 @pytest.mark.parametrize("outputs", [(), (1,), (3,)], ids=["", "one output", "three outputs"])
 def test_equals_the_plain_version(lengths, values, dropout, chunk_elements, outputs):
     batch, parameters = draw_batch(lengths, values), draw_parameters(outputs=outputs)
-    keep = mask(lengths, 7) if dropout else None
-    plain = value_and_gradients(functional.attentional_interaction, parameters, batch, keep)
-    fast = value_and_gradients(dispatch.attentional_interaction, parameters, batch, keep, chunk_elements=chunk_elements)
+    mask = draw_mask(lengths, 7) if dropout else None
+    plain = value_and_gradients(functional.attentional_interaction, parameters, batch, mask)
+    fast = value_and_gradients(dispatch.attentional_interaction, parameters, batch, mask, chunk_elements=chunk_elements)
     for expected, actual in zip(plain, fast, strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
     with torch.no_grad():
-        predicted = dispatch.attentional_interaction(*parameters, *batch, keep, chunk_elements=chunk_elements)
+        predicted = dispatch.attentional_interaction(*parameters, *batch, mask, chunk_elements=chunk_elements)
     torch.testing.assert_close(predicted, plain[0], rtol=1e-10, atol=1e-10)
 
 
@@ -80,9 +48,9 @@ def test_equals_the_plain_version(lengths, values, dropout, chunk_elements, outp
 @pytest.mark.parametrize("outputs", [(), (3,)], ids=["", "three outputs"])
 def test_parts_of_a_long_row_equal_the_plain_version(dropout, max_pairs, outputs):
     batch, parameters = draw_batch([40], VALUES["real-valued"]), draw_parameters(outputs=outputs)  # 780 pairs
-    keep = mask([40], 7) if dropout else None
-    plain = value_and_gradients(functional.attentional_interaction, parameters, batch, keep)
-    parts = value_and_gradients(dispatch.attentional_interaction, parameters, batch, keep, max_pairs=max_pairs)
+    mask = draw_mask([40], 7) if dropout else None
+    plain = value_and_gradients(functional.attentional_interaction, parameters, batch, mask)
+    parts = value_and_gradients(dispatch.attentional_interaction, parameters, batch, mask, max_pairs=max_pairs)
     for expected, actual in zip(plain, parts, strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
 
@@ -108,41 +76,21 @@ def test_pooling_a_long_row_in_parts_equals_the_plain_version(max_pairs):
 
 
 @pytest.mark.parametrize(("few", "plainly"), [(50 * 45 * 7, True), (50 * 45 * 7 - 1, False)])
-def test_few_pairs_are_worked_plainly(few, plainly, monkeypatch):
+def test_few_pairs_take_the_plain_path(few, plainly, monkeypatch):
     monkeypatch.setattr(dispatch, "MAX_PLAIN_ELEMENTS", few)
     monkeypatch.setattr(dispatch, "_attend_to_distinct", lambda *_: torch.full((50, 1), torch.nan))
     term = dispatch.attentional_interaction(*draw_parameters(), *draw_batch([10] * 50, VALUES["one-hot"]))
     assert bool(term.isfinite().all()) is plainly
 
 
-@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
-def test_places_are_those_of_the_plain_enumeration(lengths):
-    indices, _, offsets = draw_batch(lengths, VALUES["one-hot"])
-    length = dedup.common_length(offsets, len(indices))
-    assert length == (lengths[0] if len(set(lengths)) == 1 else None) or not lengths
-    found = dedup.pair_positions(offsets, len(indices), length)
-    plain = functional.pairs(offsets, len(indices))
-    assert all(torch.equal(fast, slow) for fast, slow in zip((*found[:2], found.rows.row), plain, strict=True))
-    assert dedup.count_pairs(offsets, length) == len(found.left)
-
-
-@pytest.mark.parametrize("max_pairs", [1, 7, 100, 780])
-def test_cut_keeps_to_the_number_of_pairs(max_pairs):
-    offsets = torch.tensor([0, 40])
-    sizes = [len(functional.pairs(offsets, part=part)[0]) for part in dedup.split_row(40, max_pairs)]
-    assert sum(sizes) == 780
-    assert all(size <= max(max_pairs, 39) for size in sizes)
-    assert len(sizes) <= 2 * 780 / max_pairs + 1
-
-
 def test_plain_version_passes_gradcheck_with_dropout():
     lengths = [0, 1, 4, 3]
     batch, parameters = draw_batch(lengths, VALUES["real-valued"], 9), draw_parameters(3, 4, 9)
-    keep = mask(lengths, 3)
-    assert torch.autograd.gradcheck(lambda *p: functional.attentional_interaction(*p, *batch, keep), parameters)
+    mask = draw_mask(lengths, 3)
+    assert torch.autograd.gradcheck(lambda *p: functional.attentional_interaction(*p, *batch, mask), parameters)
 
 
-def test_unsorted_entries_are_no_matter():
+def test_order_of_entries_does_not_matter():
     indices, values, offsets = draw_batch([6, 6], VALUES["real-valued"])
     turned = torch.tensor([5, 3, 0, 1, 2, 4, 7, 6, 11, 10, 8, 9])
     parameters = draw_parameters()
@@ -159,11 +107,11 @@ def test_float32_is_close_and_the_same_bits_again(dropout, dtype, tolerance):
     lengths = [10] * 300
     indices, values, offsets = draw_batch(lengths, VALUES["one-hot"])
     batch, parameters = (indices, values.float(), offsets), draw_parameters(64, 64, dtype=torch.float32)
-    keep = mask(lengths, 64, torch.float32) if dropout else None
-    plain = value_and_gradients(functional.attentional_interaction, parameters, batch, keep)
+    mask = draw_mask(lengths, 64, torch.float32) if dropout else None
+    plain = value_and_gradients(functional.attentional_interaction, parameters, batch, mask)
     once, again = (
         value_and_gradients(
-            dispatch.attentional_interaction, parameters, batch, keep, matmul_dtype=dtype, chunk_elements=2**19
+            dispatch.attentional_interaction, parameters, batch, mask, matmul_dtype=dtype, chunk_elements=2**19
         )
         for _ in range(2)
     )
@@ -177,8 +125,8 @@ def test_float32_is_close_and_the_same_bits_again(dropout, dtype, tolerance):
 def test_gradients_can_be_asked_for_twice(dropout, chunk_elements):
     lengths = [3, 8, 5]
     batch, parameters = draw_batch(lengths, VALUES["real-valued"]), draw_parameters()
-    keep = mask(lengths, 7) if dropout else None
-    term = dispatch.attentional_interaction(*parameters, *batch, keep, chunk_elements=chunk_elements).sum()
+    mask = draw_mask(lengths, 7) if dropout else None
+    term = dispatch.attentional_interaction(*parameters, *batch, mask, chunk_elements=chunk_elements).sum()
     once = torch.autograd.grad(term, parameters, retain_graph=True)
     again = torch.autograd.grad(term, parameters)
     for first, second in zip(once, again, strict=True):
@@ -186,7 +134,7 @@ def test_gradients_can_be_asked_for_twice(dropout, chunk_elements):
 
 
 @pytest.mark.parametrize(("chunk_elements", "gathers"), [(2**19, 1), (24 * 7, 1 + 2 * 3)])
-def test_gradients_begin_with_the_chunk_at_hand(chunk_elements, gathers):
+def test_gradients_begin_with_the_chunk_that_is_loaded(chunk_elements, gathers):
     indices, _, offsets = draw_batch([10], VALUES["one-hot"])  # 45 pairs, rounded up to 64: one chunk, or 24, 24 and 16
     parameters = draw_parameters()
     term = dispatch.attentional_interaction(*parameters, indices, None, offsets, chunk_elements=chunk_elements)
@@ -195,16 +143,8 @@ def test_gradients_begin_with_the_chunk_at_hand(chunk_elements, gathers):
     assert seen.number == gathers
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-def test_gradients_of_the_hidden_layer_are_the_logits_where_it_is_positive(dtype):
-    signs = torch.randint(2, (50, 7), dtype=torch.uint8)
-    g = torch.cat([torch.randn(48), torch.tensor([0.0, 1e-40])]).to(dtype)  # (50,)
-    written = network._where(signs, g, torch.full((50, 7), torch.nan, dtype=dtype))
-    assert torch.equal(written, torch.where(signs.bool(), g.unsqueeze(1), torch.zeros((), dtype=dtype)))
-
-
 @pytest.mark.parametrize("training", [True, False])
-def test_a_row_does_not_depend_on_its_company(training):
+def test_row_does_not_depend_on_the_other_rows(training):
     indices, values, offsets = draw_batch([4, 9, 0, 13, 6] * 20, VALUES["real-valued"])
     parameters = [each.requires_grad_(training) for each in draw_parameters()]
     whole = dispatch.attentional_interaction(*parameters, indices, values, offsets, chunk_elements=2**19)
@@ -213,20 +153,6 @@ def test_a_row_does_not_depend_on_its_company(training):
         alone = torch.tensor([0, entries.stop - entries.start])
         term = dispatch.attentional_interaction(*parameters, indices[entries], values[entries], alone)
         torch.testing.assert_close(term[0], whole[row], rtol=1e-12, atol=1e-12)
-
-
-def test_each_distinct_pair_is_worked_once():
-    indices, _, offsets = draw_batch([3] * 1000, VALUES["one-hot"], n_features=4)
-    found = dedup.distinct_pairs(indices, dedup.pair_positions(offsets, len(indices), 3), 4)
-    assert len(found.inverse) == 3000
-    assert torch.stack([found.left, found.right]).unique(dim=1).shape[1] == int(found.inverse.max()) + 1 == 6
-
-
-def test_batches_that_differ_a_little_make_products_of_one_shape():
-    batches = (draw_batch([4] * 8, VALUES["one-hot"], seed=seed) for seed in range(10))  # of 48 pairs
-    found = [dedup.distinct_pairs(indices, dedup.pair_positions(offsets, 32, 4), 45) for indices, _, offsets in batches]
-    assert len({int(each.inverse.max()) for each in found}) > 1
-    assert {len(each.left) for each in found} == {64}
 
 
 def test_int32_indices_do_not_overflow_with_many_values():

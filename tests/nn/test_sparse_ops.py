@@ -1,4 +1,4 @@
-"""The fast linear and interaction terms against the plain ones."""
+"""Fast sums over the entries of rows against the plain ones."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def weighted(function, table):
     return value.detach(), torch.autograd.grad((value * weight).sum(), table)[0]
 
 
-def columns(csr, given):
+def transposed(csr, given):
     return _sparse_ops.transpose(*csr, 9) if given else None
 
 
@@ -32,13 +32,13 @@ FUNCTIONS = {
 }
 
 
-@pytest.mark.parametrize("given", [False, True], ids=["columns found", "columns given"])
+@pytest.mark.parametrize("given", [False, True], ids=["transposed when needed", "transposed given"])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_equals_the_plain_version(name, given, batch):
     _, csr = batch
     plain, fast, make = FUNCTIONS[name]
     expected = weighted(lambda table: plain(table, *csr), make())
-    actual = weighted(lambda table: fast(table, *csr, columns(csr, given)), make())
+    actual = weighted(lambda table: fast(table, *csr, transposed(csr, given)), make())
     for a, b in zip(expected, actual, strict=True):
         torch.testing.assert_close(b, a, rtol=1e-10, atol=1e-12)
 
@@ -53,11 +53,10 @@ def test_no_values_are_values_of_one(name, batch):
         torch.testing.assert_close(b, a, rtol=1e-12, atol=1e-12)
 
 
-def test_columns_are_the_transposed_batch(batch):
+def test_transpose_is_the_transposed_matrix(batch):
     X, csr = batch
-    rows, values, starts = _sparse_ops.transpose(*csr, 9)
-    transposed = sparse.csr_array((values, rows, starts), shape=(9, 20))
-    assert np.array_equal(transposed.toarray(), X.T)
+    rows, values, offsets = _sparse_ops.transpose(*csr, 9)
+    assert np.array_equal(sparse.csr_array((values, rows, offsets), shape=(9, 20)).toarray(), X.T)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -72,7 +71,7 @@ def test_few_entries_of_a_large_table_equal_the_plain_version(name, batch):
 
 
 class Largest(TorchDispatchMode):
-    """Records how many numbers the largest result of an operation has; to detach a table is none."""
+    """Records how many numbers the largest result of an operation has; detaching a table does not count."""
 
     def __init__(self):
         super().__init__()
@@ -87,7 +86,7 @@ class Largest(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("name", ["linear of several outputs", "bi_interaction", "interaction", "power_sum"])
-def test_work_does_not_grow_with_a_table_that_few_entries_need(name, batch):
+def test_largest_result_does_not_grow_with_a_table_of_which_few_rows_are_needed(name, batch):
     _, csr = batch
     fast = FUNCTIONS[name][1] if name != "power_sum" else lambda table, *csr: _sparse_ops.power_sum(table, 2, *csr)
     table = draw(n_features=100_000)
@@ -111,8 +110,8 @@ class Names(TorchDispatchMode):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_bags_prepare_for_no_gradient_of_their_own(name, batch):
     _, csr = batch
-    _, fast, start = FUNCTIONS[name]
+    _, fast, make = FUNCTIONS[name]
     with Names() as names:
-        weighted(lambda table: fast(table, *csr), start())
+        weighted(lambda table: fast(table, *csr), make())
     assert "_embedding_bag_forward_only" in names.seen
     assert "_embedding_bag" not in names.seen

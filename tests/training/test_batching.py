@@ -1,3 +1,5 @@
+"""Rows of a CSR matrix on the device, batches of them, and their features."""
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ def dense(batch, n_features):
     return X.numpy()
 
 
-def test_take_returns_the_rows_in_the_order_asked_for():
+def test_take_returns_the_rows_in_the_given_order():
     X = ragged_matrix(25)
     chosen = torch.tensor([7, 0, 24, 7, 3])
     assert np.array_equal(dense(CSRRows.from_scipy(X, CPU).take(chosen), 9), X[chosen])
@@ -54,41 +56,41 @@ def test_take_of_equally_long_rows():
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "n_features", "way"),
+    ("n_rows", "n_features", "path"),
     [(25, 9, "_by_sorting"), (3000, 9, "_by_counting"), (3000, 100_000, "_by_sorting")],
     ids=["few entries", "more entries than features", "more features than entries"],
 )
 @pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize("integer", [np.int32, np.int64])
-def test_localize_renumbers_the_features(n_rows, n_features, way, binary, integer, monkeypatch):
+def test_compact_features_renumbers_the_features(n_rows, n_features, path, binary, integer, monkeypatch):
     X = ragged_matrix(n_rows)
     X[:, [2, 5]] = 0
     csr = sparse.csr_array((X != 0).astype(float) if binary else X)
     csr.indices, csr.indptr = csr.indices.astype(integer), csr.indptr.astype(integer)
     batch = CSRRows.from_scipy(csr, CPU).slice(0, n_rows)
-    for other in {"_by_sorting", "_by_counting"} - {way}:
+    for other in {"_by_sorting", "_by_counting"} - {path}:
         monkeypatch.delattr(f"skafm._training.batching.{other}")
-    features, local, (rows, values, starts) = compact_features(batch, n_features)
-    assert (values is None) is (local.values is None) is binary
+    features, compact, (rows, values, offsets) = compact_features(batch, n_features)
+    assert (values is None) is (compact.values is None) is binary
     assert features.tolist() == [0, 1, 3, 4, 6, 7, 8]
-    assert torch.equal(features[local.indices], batch.indices.long())
-    assert local.offsets.dtype == local.indices.dtype  # or embedding_bag converts one of them in each call
-    assert np.array_equal(dense(Batch(rows, values, starts), n_rows), csr.toarray().T[features])
+    assert torch.equal(features[compact.indices], batch.indices.long())
+    assert compact.offsets.dtype == compact.indices.dtype  # or embedding_bag converts one of them in each call
+    assert np.array_equal(dense(Batch(rows, values, offsets), n_rows), csr.toarray().T[features])
 
 
 @pytest.mark.parametrize("budget", [1, 10, 25, 1000])
-def test_split_keeps_to_the_budget_and_loses_no_row(budget):
+def test_split_keeps_within_the_budget_and_loses_no_row(budget):
     X = ragged_matrix(25)
     batch = CSRRows.from_scipy(X, CPU).slice(0, 25)
     costs = batch.offsets.diff() + 1
-    pieces = list(split_batch(batch, costs, budget))
-    assert all(int(costs[rows].sum()) <= budget or rows.stop - rows.start == 1 for rows, _ in pieces)
-    assert [rows.start for rows, _ in pieces[1:]] == [rows.stop for rows, _ in pieces[:-1]]
-    assert np.array_equal(np.vstack([dense(piece, 9) for _, piece in pieces]), X)
+    parts = list(split_batch(batch, costs, budget))
+    assert all(int(costs[rows].sum()) <= budget or rows.stop - rows.start == 1 for rows, _ in parts)
+    assert [rows.start for rows, _ in parts[1:]] == [rows.stop for rows, _ in parts[:-1]]
+    assert np.array_equal(np.vstack([dense(part, 9) for _, part in parts]), X)
 
 
 def test_split_returns_a_batch_within_the_budget_itself():
     batch = CSRRows.from_scipy(ragged_matrix(25), CPU).slice(0, 25)
-    ((rows, piece),) = split_batch(batch, torch.ones(25), 25)
+    ((rows, part),) = split_batch(batch, torch.ones(25), 25)
     assert rows == slice(0, 25)
-    assert piece is batch
+    assert part is batch

@@ -1,3 +1,5 @@
+"""The training loop and the prediction loop: objective, steps, order of rows, micro-batches, waits."""
+
 import weakref
 from itertools import islice
 
@@ -5,17 +7,19 @@ import numpy as np
 import pytest
 import torch
 from conftest import ragged_matrix
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skafm._training.batching import CSRRows, Dataset
-from skafm._training.loop import BatchConfig, Objective, predict, train
+from skafm._training.loop import BatchConfig, Objective, compute_step, predict, train
 from skafm._training.losses import squared_error
 from skafm._training.optimizers import SOLVERS
-from skafm.nn import AFM, FM
+from skafm.nn import AFM, FM, HOFM
+from skafm.nn._pairs import dispatch
 
 N, FEATURES = 30, 9
 
 
-def examples():
+def dataset():
     rng = np.random.default_rng(3)
     weight = rng.uniform(0.5, 1.5, N)
     rows = CSRRows.from_scipy(ragged_matrix(N), torch.device("cpu"))
@@ -23,7 +27,7 @@ def examples():
 
 
 def model(make=FM, **parameters):
-    sizes = (FEATURES, 3) if make is FM else (FEATURES, 3, 4)
+    sizes = (FEATURES, 3, 4) if make is AFM else (FEATURES, 3)
     module = make(*sizes, generator=torch.Generator().manual_seed(0), dtype=torch.float64, **parameters)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -34,9 +38,9 @@ def model(make=FM, **parameters):
 def run(module, data, penalties=None, *, solver="sgd", lr=0.01, max_iter=1, batch_size=N, shuffle=False, memory=2**30):
     parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
     optimizer = SOLVERS[solver](parameters, lr)
-    plan, generator = BatchConfig(batch_size, shuffle, memory), torch.Generator().manual_seed(0)
+    config, generator = BatchConfig(batch_size, shuffle, memory), torch.Generator().manual_seed(0)
     objective = Objective(squared_error, penalties or {})
-    return list(islice(train(module, data, objective, optimizer, plan, generator), max_iter))
+    return list(islice(train(module, data, objective, optimizer, config, generator), max_iter))
 
 
 def objective_by_loops(module, data, penalties):
@@ -61,7 +65,7 @@ PENALTIES = {"linear.weight": 0.3, "factors": 0.2}
 
 @pytest.mark.parametrize(("make", "extra"), [(FM, {}), (AFM, {"attention_weight": 0.7})])
 def test_step_descends_the_documented_objective(make, extra):
-    module, data, penalties = model(make), examples(), PENALTIES | extra
+    module, data, penalties = model(make), dataset(), PENALTIES | extra
     value = objective_by_loops(module, data, penalties)
     gradients = torch.autograd.grad(value, list(module.parameters()))
     expected = [p.detach() - 0.01 * g for p, g in zip(module.parameters(), gradients, strict=True)]
@@ -72,7 +76,7 @@ def test_step_descends_the_documented_objective(make, extra):
 
 
 def test_objectives_of_batches_average_to_that_of_the_whole():
-    module, data = model(), examples()
+    module, data = model(), dataset()
     value = float(objective_by_loops(module, data, PENALTIES).detach())
     losses = run(module, data, PENALTIES, lr=1e-14, batch_size=7)
     assert losses[0] == pytest.approx(value, rel=1e-9)
@@ -81,7 +85,7 @@ def test_objectives_of_batches_average_to_that_of_the_whole():
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("make", [FM, AFM])
 def test_rows_of_features_outside_the_batch_are_untouched(solver, make):
-    module, data = model(make), examples()
+    module, data = model(make), dataset()
     before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
     chosen = slice(0, 3)  # rows of 0, 1 and 2 entries
     few = Dataset(
@@ -100,7 +104,7 @@ def test_batches_differ_by_one_row_at_most(monkeypatch):
     sizes = []
     take = CSRRows.take
     monkeypatch.setattr(CSRRows, "take", lambda self, rows: sizes.append(len(rows)) or take(self, rows))
-    run(model(), examples(), batch_size=29)
+    run(model(), dataset(), batch_size=29)
     assert sizes == [15, 15]
 
 
@@ -108,43 +112,87 @@ def test_shuffle_draws_a_new_order_each_epoch(monkeypatch):
     orders = []
     take = CSRRows.take
     monkeypatch.setattr(CSRRows, "take", lambda self, rows: orders.append(rows.tolist()) or take(self, rows))
-    run(model(), examples(), shuffle=True, max_iter=2)
+    run(model(), dataset(), shuffle=True, max_iter=2)
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(N))
     assert orders[0] != orders[1]
     assert orders[0] != list(range(N))
 
 
-@pytest.mark.parametrize(("make", "extra"), [(FM, {}), (AFM, {"attention_weight": 0.7})])
-@pytest.mark.parametrize("memory", [1, 5000])
-def test_pieces_of_a_batch_make_the_same_step(make, extra, memory):
-    limit = {"working_memory": memory} if make is AFM else {}  # rows are cut too
-    whole, pieces = model(make), model(make, **limit)
-    losses = run(whole, examples(), PENALTIES | extra)
-    assert run(pieces, examples(), PENALTIES | extra, memory=memory) == pytest.approx(losses, rel=1e-10)
-    for expected, actual in zip(whole.parameters(), pieces.parameters(), strict=True):
-        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12)
-
-
-def test_a_piece_is_forgotten_before_the_next():
-    pieces = []
+def test_micro_batch_is_freed_before_the_next():
+    marks = []
 
     class Mark:
         """Lives as long as the graph that it is put on."""
 
     class Watched(FM):
         def forward(self, *batch):
-            assert all(piece() is None for piece in pieces)
+            assert all(each() is None for each in marks)
             raw, mark = super().forward(*batch), Mark()
             raw.grad_fn.metadata["mark"] = mark
-            pieces.append(weakref.ref(mark))
+            marks.append(weakref.ref(mark))
             return raw
 
-    run(Watched(FEATURES, 3, dtype=torch.float64), examples(), memory=1)
-    assert len(pieces) == N
+    run(Watched(FEATURES, 3, dtype=torch.float64), dataset(), memory=1)
+    assert len(marks) == N
 
 
 @pytest.mark.parametrize(("batch_size", "memory"), [(7, 2**30), (N, 1), (N, 5000)])
 def test_predict_does_not_depend_on_the_size_of_its_batches(batch_size, memory):
-    module, data = model(AFM, dropout=0.5), examples()
+    module, data = model(AFM, dropout=0.5), dataset()
     whole = module.eval()(*data.rows.slice(0, N)).detach()
     np.testing.assert_allclose(predict(module.train(), data.rows, batch_size, memory), whole, rtol=1e-12)
+
+
+# --- what a CUDA device would have to wait for ------------------------------------------------------------------------
+
+
+class Waits(TorchDispatchMode):
+    """Records the operations whose result, or its size, the host has to wait for."""
+
+    waiting = (
+        *("_local_scalar_dense", "equal", "masked_select", "nonzero"),
+        *("repeat_interleave", "unique_consecutive", "_unique2"),
+    )
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name, kwargs = function.overloadpacket.__name__, kwargs or {}
+        known = name == "repeat_interleave" and kwargs.get("output_size") is not None
+        by_mask = name in {"index", "index_put_"} and any(i is not None and i.dtype == torch.bool for i in args[1])
+        if by_mask or (name in self.waiting and not known):
+            self.seen.append(name)
+        return function(*args, **kwargs)
+
+
+HOT = (np.arange(9) + np.arange(N)[:, None]) % 3 == 0
+FEATURE_COUNT = ["unique_consecutive"]
+ENTRY_COUNT = ["repeat_interleave"]
+LENGTH_AND_PAIRS = ["equal", "unique_consecutive"]
+LEVELS_AND_ENTRIES = ["_local_scalar_dense", "_unique2", "_unique2", "repeat_interleave"]
+
+
+@pytest.mark.parametrize(
+    ("make", "X", "expected"),
+    [
+        (FM, HOT, FEATURE_COUNT),
+        (FM, ragged_matrix(N), ENTRY_COUNT + FEATURE_COUNT),
+        (HOFM, HOT, FEATURE_COUNT),
+        (HOFM, ragged_matrix(N), ENTRY_COUNT + FEATURE_COUNT),
+        (AFM, HOT, FEATURE_COUNT + LENGTH_AND_PAIRS),
+        (AFM, ragged_matrix(N), ENTRY_COUNT + FEATURE_COUNT + ["equal", *LEVELS_AND_ENTRIES, "unique_consecutive"]),
+    ],
+    ids=["FM one-hot", "FM ragged", "HOFM one-hot", "HOFM ragged", "AFM one-hot", "AFM ragged"],
+)
+def test_step_waits_for_sizes_only(make, X, expected, monkeypatch):
+    monkeypatch.setattr(dispatch, "MAX_PLAIN_ELEMENTS", 0)
+    rows, target = CSRRows.from_scipy(X.astype(float), torch.device("cpu")), torch.linspace(-1, 1, N).double()
+    module = model(make, dropout=0.3)
+    optimizer = SOLVERS["adagrad"]({name: p.detach() for name, p in module.named_parameters()}, 0.1)
+    with Waits() as waits:
+        objective = Objective(squared_error, PENALTIES)
+        step = compute_step(module, Dataset(rows, target, torch.ones(N).double()), torch.arange(3, 11), objective, None)
+        optimizer.step(step.parameters, step.gradients, dict.fromkeys(step.tables, step.features))
+    assert waits.seen == expected

@@ -1,3 +1,5 @@
+"""Optimizers against their published formulas, whole and row by row."""
+
 import numpy as np
 import pytest
 import torch
@@ -35,8 +37,8 @@ def test_solver_equals_its_formula(solver):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_rows_are_updated_as_the_whole_would_be(solver):
     rng = np.random.default_rng(0)
-    start, rows = rng.normal(size=(6, 3)), torch.tensor([1, 4])
-    whole, part = torch.tensor(start), torch.tensor(start[rows])
+    initial, rows = rng.normal(size=(6, 3)), torch.tensor([1, 4])
+    whole, part = torch.tensor(initial), torch.tensor(initial[rows])
     by_rows, alone = SOLVERS[solver]({"V": whole}, 0.1), SOLVERS[solver]({"V": part}, 0.1)
     for _ in range(3):
         gradient = torch.tensor(rng.normal(size=(2, 3)))
@@ -56,3 +58,14 @@ def test_rows_without_a_gradient_are_untouched(solver):
     assert (parameter[others] == 1).all()
     assert (parameter[[1, 4]] != 1).all()
     assert all(torch.equal(a[others], b[others]) for a, b in zip(states, optimizer.states["V"], strict=True))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_tensors_are_created_on_the_device_of_the_parameters(solver):
+    parameter, rows = torch.ones(6, 3), torch.tensor([1, 4])
+    with torch.device("meta"):  # where a tensor goes that is given no device; it has no data to compute with
+        optimizer = SOLVERS[solver]({"V": parameter}, 0.1)
+        optimizer.step({"V": parameter[rows]}, {"V": parameter[rows] * 2}, {"V": rows})
+        optimizer.step({"V": parameter}, {"V": parameter * 2}, {})
+    assert all(state.device.type == "cpu" for state in optimizer.states["V"])
+    assert (parameter != 1).all()
