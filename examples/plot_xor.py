@@ -1,17 +1,18 @@
 r"""
-What a linear model cannot see
-==============================
+XOR: what a linear model cannot represent
+=========================================
 
-Eight groups of readers, eight topics. Half the groups like half the topics and dislike the others; the other half have
-it the other way round. Each group likes as much as it dislikes, and each topic is liked as much as disliked: taken
-alone, neither says anything. This is the exclusive or, and a linear model can but guess.
+There are eight groups of readers and eight topics. Half of the groups like one half of the topics and dislike the
+other; for the other groups it is the opposite. Each group likes as many topics as it dislikes, and each topic is liked
+by as many groups as dislike it, so neither feature is informative alone. This is the exclusive or (XOR), which a linear
+model cannot represent.
 
-A factorization machine learns a vector for each group and for each topic, and for the two together their product
-:math:`\langle v_{group}, v_{topic} \rangle` decides. So it also knows about pairs that were never seen.
+A factorization machine learns an embedding for each group and each topic, and predicts from their inner product
+:math:`\langle v_{group}, v_{topic} \rangle`. It can therefore predict pairs that are not in the training set.
 """
 
 # %%
-# Clicks, with some noise. Twelve of the 64 pairs of group and topic are kept out of the training.
+# The data are noisy clicks. 12 of the 64 pairs of group and topic are held out of the training set.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,31 +33,31 @@ y = rng.random(len(X)) < truth[X[:, 0], X[:, 1]]
 train = ~unseen[X[:, 0], X[:, 1]]
 
 # %%
-# Three models, one line each. All see the same one-hot columns.
+# All three models have the same one-hot encoded features.
 
 models = {
     "logistic regression": make_pipeline(OneHotEncoder(), LogisticRegression()),
     "FM": make_pipeline(OneHotEncoder(), FMClassifier(random_state=0)),
     "AFM": make_pipeline(OneHotEncoder(), AFMClassifier(random_state=0)),
 }
-every = np.argwhere(np.ones((8, 8)))  # all pairs of a group and a topic
-pictures = {"truth": truth}
+pairs = np.argwhere(np.ones((8, 8)))  # (64, 2), all pairs of a group and a topic
+probabilities = {"truth": truth}
 for name, model in models.items():
     model.fit(X[train], y[train])
-    pictures[name] = model.predict_proba(every)[:, 1].reshape(8, 8)
-    right = (pictures[name] > 0.5) == (truth > 0.5)
-    print(f"{name}: {right[~unseen].mean():.0%} of the pairs seen are right, {right[unseen].mean():.0%} of the others")
+    probabilities[name] = model.predict_proba(pairs)[:, 1].reshape(8, 8)
+    correct = (probabilities[name] > 0.5) == (truth > 0.5)
+    print(f"{name}: accuracy {correct[~unseen].mean():.0%} on seen pairs, {correct[unseen].mean():.0%} on unseen pairs")
 
 # %%
-# A cross marks a pair that was never seen. A row here has one pair of features, to which attention has nothing to
-# choose: the AFM is the slower FM. What logistic regression does see is that some groups and topics lost more pairs of
-# one kind than of the other; where no pair is kept out there is not even that.
+# Crosses mark the unseen pairs. Each row has a single pair of features, so attention has no effect and the AFM is only
+# a slower FM. Logistic regression only reflects the held-out pairs, which leave the training set unbalanced for some
+# groups and topics.
 
 figure, axes = plt.subplots(1, 4, figsize=(12, 3.6), layout="constrained", sharey=True)
-for axis, (name, picture) in zip(axes, pictures.items(), strict=True):
-    image = axis.imshow(picture, cmap="cividis", vmin=0, vmax=1)
+for axis, (name, probability) in zip(axes, probabilities.items(), strict=True):
+    image = axis.imshow(probability, cmap="cividis", vmin=0, vmax=1)
     for group, topic in np.argwhere(unseen):
-        axis.plot(topic, group, "x", color="white" if picture[group, topic] < 0.5 else "black")
+        axis.plot(topic, group, "x", color="white" if probability[group, topic] < 0.5 else "black")
     axis.set(title=name, xlabel="topic", xticks=range(8), yticks=range(8))
 axes[0].set_ylabel("group of readers")
 figure.colorbar(image, ax=axes, label="probability of a click", shrink=0.8)

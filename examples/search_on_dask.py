@@ -1,9 +1,10 @@
 """
-Hyper-parameters, searched on a cluster
+Hyperparameter search on a Dask cluster
 =======================================
 
-joblib hands the fits of a grid search to the workers of a Dask cluster. Here that is a local one of two processes; with
-``--scheduler ADDRESS`` it is yours. The flights are sent to each worker once, not with each fit.
+With joblib's Dask backend, the fits of a grid search run on the workers of a Dask cluster: by default a local cluster
+of two processes, with ``--scheduler ADDRESS`` an existing one. The data are sent to each worker once, not with each
+fit.
 
     python examples/search_on_dask.py [--rows 10000] [--scheduler tcp://10.0.0.1:8786]
 """
@@ -26,8 +27,8 @@ GRID = {"afmregressor__dropout": [0.0, 0.2, 0.5], "afmregressor__l2_attention": 
 
 
 def main():
-    """Search, and say what was best."""
-    parser = argparse.ArgumentParser(description="Search dropout and lambda of an AFM on a Dask cluster.")
+    """Run the search and print the best setting."""
+    parser = argparse.ArgumentParser(description="Tune dropout and l2_attention of an AFM on a Dask cluster.")
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--scheduler", help="address of a running scheduler")
     options = parser.parse_args()
@@ -39,12 +40,12 @@ def main():
 
     encoder = OneHotEncoder(handle_unknown="ignore", dtype=np.float32)
     search = GridSearchCV(make_pipeline(encoder, AFMRegressor(tol=0.01, random_state=0)), GRID, cv=3)
-    # One thread a worker: a fit has one core, and as many run at once as there are workers.
+    # One thread for each worker, so that each fit has its own core.
     local = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     cluster = nullcontext(options.scheduler) if options.scheduler else LocalCluster(**local)
     with cluster as address, Client(address), parallel_config("dask", scatter=[X, y]):
         search.fit(X, y)
-    print(f"best of {len(search.cv_results_['params'])} settings: {search.best_params_}, R2 {search.best_score_:.4f}")
+    print(f"best of {len(search.cv_results_['params'])} settings: {search.best_params_}, R² {search.best_score_:.4f}")
 
 
 if __name__ == "__main__":  # the workers of a local cluster import this file

@@ -1,9 +1,9 @@
 """
-One model, many processes
-=========================
+Data-parallel training with torchrun
+====================================
 
-Each process, called a rank, reads flights of its own and trains the same attentional factorization machine with the
-others. The columns are hashed, so that no rank needs to see the others' values to encode its own.
+Each process (rank) trains the same attentional factorization machine on its own shard of the flights. The features are
+hashed to columns, so that each rank can encode its rows without knowing the categories of the other ranks.
 
     torchrun --nproc-per-node 2 examples/train_distributed.py [--rows 20000]
 """
@@ -35,9 +35,10 @@ names = [[f"{c}={v}" for c, v in zip(columns, row, strict=True)] for row in flig
 X = FeatureHasher(2**14, input_type="string", alternate_sign=False, dtype=np.float32).transform(names)
 y = flights["arr_delay"].clip(-60, 180).to_numpy()
 
-test, mine = slice(0, len(y) // 4), slice(len(y) // 4 + rank, None, n_ranks)  # a shard is every n-th of the other rows
+# The first quarter of the rows is the test set; of the others each rank trains on every n_ranks-th.
+test, shard = slice(0, len(y) // 4), slice(len(y) // 4 + rank, None, n_ranks)
 with data_parallel():
-    model = AFMRegressor(early_stopping=True, random_state=0).fit(X[mine], y[mine])
+    model = AFMRegressor(early_stopping=True, random_state=0).fit(X[shard], y[shard])
 if rank == 0:
-    print(f"{n_ranks} ranks, {model.n_iter_} epochs, R2 on other flights {model.score(X[test], y[test]):.4f}")
+    print(f"{n_ranks} ranks, {model.n_iter_} epochs, R² on test flights {model.score(X[test], y[test]):.4f}")
 dist.destroy_process_group()
