@@ -103,7 +103,7 @@ def _afm_interaction(graph, model, indices, data, rows):
     rows = graph.Gather(rows, left)  # (P,)
     embedded = graph.Mul(graph.Gather(model.factors_, indices), data)  # (N, k)
     e = graph.Mul(graph.Gather(embedded, left), graph.Gather(embedded, right))  # (P, k)
-    # a'_ij = h' ReLU(W e + b) (Eq. 5). Pairs of an explicit zero get no attention, as if it were not stored.
+    # a'_ij = h' ReLU(W e + b) (Eq. 5). Pairs with an explicit zero get no attention, as if the zero were not stored.
     hidden = graph.Relu(graph.Add(graph.MatMul(e, model.attention_coef_.T), model.attention_intercept_))  # (P, t)
     logits = graph.MatMul(hidden, model.attention_projection_[:, None])  # (P, 1)
     lowest = np.finfo(model.factors_.dtype).min

@@ -8,7 +8,7 @@ from skafm.inspection._optional import import_pandas
 
 
 class Explanation:
-    """The additive terms of the raw score of each row: intercept, linear terms, interactions.
+    """Additive terms of the raw score of each row: intercept, linear terms and interactions.
 
     The terms of a row sum to ``predict`` of a regressor, before ``clip``, or to ``decision_function`` of a classifier.
     ``len`` returns the number of rows; indexing with an integer or a slice selects rows.

@@ -33,7 +33,9 @@ class SumPooling(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """Attention-based pooling ``sum_{i<j} a_ij (v_i * v_j) x_i x_j``, Eq. 4 and 5 of Xiao et al. (2017).
+    """Attention-based pooling ``sum_{i<j} a_ij (v_i * v_j) x_i x_j``.
+
+    This is Eq. 4 of Xiao et al. (2017), with the attention weights of their Eq. 5.
 
     Parameters
     ----------

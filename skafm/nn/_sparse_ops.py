@@ -28,7 +28,7 @@ def transpose(indices: Tensor, values: Tensor | None, offsets: Tensor, n_feature
 def linear(
     weight: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None = None
 ) -> Tensor:
-    """Return ``sum_i w_i x_i`` of each row, the linear part of Eq. 1.
+    """Return ``sum_i w_i x_i`` of each row, the linear part of a factorization machine.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def bi_interaction(
 def interaction(
     factors: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None = None
 ) -> Tensor:
-    """Return ``sum_{i<j} <v_i, v_j> x_i x_j`` of each row, the interaction term of Eq. 1.
+    """Return ``sum_{i<j} <v_i, v_j> x_i x_j`` of each row, the interaction term of a factorization machine.
 
     Parameters
     ----------

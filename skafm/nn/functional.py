@@ -247,9 +247,9 @@ def segment_softmax(logits: Tensor, segments: Tensor, n_segments: int) -> tuple[
 
 
 def pool(interactions: Tensor, attention: Tensor, rows: Tensor, n_rows: int) -> Tensor:
-    """Return the attention-weighted sum ``sum a_ij (v_i * v_j) x_i x_j`` over the pairs of each row.
+    """Return the sum of the interactions of each row, weighted by attention.
 
-    This is the attention-based pooling of Eq. 4.
+    This is the attention-based pooling of Eq. 4, ``sum a_ij (v_i * v_j) x_i x_j`` over the pairs of the row.
 
     Parameters
     ----------
