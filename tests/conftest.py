@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from sklearn.base import is_classifier
 
 pytest.register_assert_rewrite(
     *(f"contract_{part}" for part in ("common", "explain", "fit", "module", "predict", "store"))
@@ -57,3 +58,13 @@ def xor():
     bits = rng.integers(0, 2, size=(400, 2))
     X = sparse.csr_array(np.hstack([bits, 1 - bits]).astype(np.float64))
     return X, (bits[:, 0] ^ bits[:, 1]).astype(np.float64)
+
+
+@pytest.fixture
+def data():
+    """Return a function that gives 400 one-hot rows of three fields, and targets for the task of an estimator."""
+    rng = np.random.default_rng(0)
+    fields = rng.integers(0, 5, size=(400, 3))
+    X = np.hstack([np.eye(5)[column] for column in fields.T])
+    y = rng.normal(size=(5, 5))[fields[:, 0], fields[:, 1]] + rng.normal(size=400)
+    return lambda Estimator: (X, (y > 0.5).astype(int) if is_classifier(Estimator()) else y)
