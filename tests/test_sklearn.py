@@ -1,15 +1,21 @@
-"""scikit-learn's word: the estimators behave as its own do."""
+"""scikit-learn's own checks and tools: the estimators behave as its own do."""
 
-import pickle
-
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    KFold,
+    cross_val_predict,
+    cross_val_score,
+    learning_curve,
+    validation_curve,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -22,7 +28,7 @@ both = pytest.mark.parametrize("Estimator", [FMRegressor, AFMRegressor])
 
 
 def every_estimator():
-    """Yield each with its default parameters, but small and short hidden ones: the checks fit it hundreds of times."""
+    """Yield each with its defaults; deep ones small and short, since the checks fit them hundreds of times."""
     for name in skafm.__all__:
         Estimator = getattr(skafm, name)
         deep = "hidden_layer_sizes" in Estimator().get_params()
@@ -40,38 +46,69 @@ def test_estimator_check(estimator, check):
 def table():
     """A DataFrame of two categorical columns whose product is the target."""
     rng = np.random.default_rng(0)
-    X = pd.DataFrame({"colour": rng.choice(["red", "green", "blue"], 300), "size": rng.choice(["s", "m", "l"], 300)})
-    y = np.where((X["colour"] == "red") == (X["size"] == "s"), 1.0, -1.0) + rng.normal(scale=0.1, size=300)
+    X = pd.DataFrame({"color": rng.choice(["red", "green", "blue"], 300), "size": rng.choice(["s", "m", "l"], 300)})
+    y = np.where((X["color"] == "red") == (X["size"] == "s"), 1.0, -1.0) + rng.normal(scale=0.1, size=300)
     return X, y
 
 
-@both
-@pytest.mark.parametrize("n_jobs", [1, 2])
-@quick
-def test_grid_search_in_a_pipeline(Estimator, n_jobs, table):
-    X, y = table
-    model = Estimator(n_factors=4, random_state=0, max_iter=20)
-    grid = {"model__dropout": [0.0, 0.2]}
-    if Estimator is AFMRegressor:
-        grid["model__l2_attention"] = [0.0, 0.01]
-    pipeline = sklearn.pipeline.Pipeline([("encode", OneHotEncoder()), ("model", model)])
-    search = GridSearchCV(pipeline, grid, cv=2, n_jobs=n_jobs, error_score="raise").fit(X, y)
-    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-    assert search.predict(X).shape == (300,)
+# --- searches and curves ----------------------------------------------------------------------------------------------
 
 
 @both
 @quick
 def test_grid_search_does_not_depend_on_n_jobs(Estimator, table):
-    X, y = table
     pipeline = make_pipeline(OneHotEncoder(), Estimator(n_factors=4, random_state=0, max_iter=5))
-    one, two = (cross_val_score(pipeline, X, y, cv=2, n_jobs=n_jobs) for n_jobs in (1, 2))
+    grid = {f"{Estimator.__name__.lower()}__dropout": [0.0, 0.2]}
+    searches = [GridSearchCV(pipeline, grid, cv=2, n_jobs=n, error_score="raise").fit(*table) for n in (1, 2)]
+    one, two = (search.cv_results_["mean_test_score"] for search in searches)
+    assert one[0] != one[1]
     np.testing.assert_allclose(one, two, rtol=1e-6)
 
 
 @both
 @quick
-def test_learns_an_interaction_that_ridge_cannot_see(Estimator, xor):
+def test_halving_search_trains_the_best_for_the_most_epochs(Estimator, data):
+    grid = {"dropout": [0.0, 0.2, 0.4], "l2_factors": [0.0, 0.01]}
+    options = {"resource": "max_iter", "min_resources": 2, "max_resources": 18, "cv": 2, "random_state": 0}
+    search = HalvingGridSearchCV(Estimator(random_state=0, tol=0), grid, **options).fit(*data(Estimator))
+    assert search.n_resources_ == [2, 6]
+    assert search.n_candidates_ == [6, 2]
+    assert search.best_estimator_.n_iter_ == 6
+
+
+@both
+@quick
+def test_cross_validated_predictions_are_those_of_the_folds(Estimator, data):
+    (X, y), model = data(Estimator), Estimator(random_state=0, max_iter=2)
+    predictions = cross_val_predict(model, X, y, cv=KFold(2))
+    for train, test in KFold(2).split(X):
+        np.testing.assert_allclose(predictions[test], clone(model).fit(X[train], y[train]).predict(X[test]), rtol=1e-12)
+
+
+@both
+@quick
+def test_validation_curve_has_the_scores_of_its_parameter(Estimator, data):
+    (X, y), model = data(Estimator), Estimator(random_state=0, max_iter=2)
+    _, scores = validation_curve(model, X, y, param_name="dropout", param_range=[0.0, 0.5], cv=2)
+    expected = [cross_val_score(clone(model).set_params(dropout=dropout), X, y, cv=2) for dropout in (0.0, 0.5)]
+    np.testing.assert_allclose(scores, expected, rtol=1e-12)
+    assert not np.allclose(*scores)
+
+
+@both
+@quick
+def test_learning_curve_ends_with_the_score_of_all_rows(Estimator, data):
+    (X, y), model = data(Estimator), Estimator(random_state=0, max_iter=2)
+    _, _, scores = learning_curve(model, X, y, cv=2, train_sizes=[0.5, 1.0])
+    np.testing.assert_allclose(scores[1], cross_val_score(model, X, y, cv=2), rtol=1e-12)
+
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+
+@both
+@quick
+def test_default_model_learns_an_interaction_that_ridge_cannot(Estimator, xor):
     X, y = xor
     assert sklearn.linear_model.Ridge().fit(X, y).score(X, y) < 0.1
     assert Estimator(random_state=0).fit(X, y).score(X, y) > 0.95
@@ -79,31 +116,7 @@ def test_learns_an_interaction_that_ridge_cannot_see(Estimator, xor):
 
 @both
 @quick
-@pytest.mark.parametrize("copy", [clone, lambda model: model], ids=["clone", "itself"])
-def test_same_seed_same_bits(Estimator, copy, ragged):
-    X, y = ragged
-    model = Estimator(random_state=0, dropout=0.3, batch_size=16, max_iter=5)
-    first = model.fit(X, y).predict(X)
-    assert np.array_equal(first, copy(model).fit(X, y).predict(X))
-
-
-@both
-@quick
-@pytest.mark.parametrize("store", ["pickle", "joblib"])
-def test_saved_model_predicts_the_same(Estimator, store, ragged, tmp_path):
-    X, y = ragged
-    model = Estimator(random_state=0, max_iter=3).fit(X, y)
-    if store == "pickle":
-        loaded = pickle.loads(pickle.dumps(model))
-    else:
-        joblib.dump(model, tmp_path / "model.joblib")
-        loaded = joblib.load(tmp_path / "model.joblib")
-    assert np.array_equal(loaded.predict(X), model.predict(X))
-
-
-@both
-@quick
-def test_fitted_attributes_are_numpy(Estimator, ragged):
+def test_fitted_attributes_have_their_shapes(Estimator, ragged):
     X, y = ragged
     model = Estimator(n_factors=3, random_state=0, max_iter=3).fit(X, y)
     shapes = {"intercept_": (), "coef_": (9,), "factors_": (9, 3)}
@@ -112,25 +125,29 @@ def test_fitted_attributes_are_numpy(Estimator, ragged):
         shapes |= {"attention_coef_": (t, 3), "attention_intercept_": (t,), "attention_projection_": (t,)}
         shapes["projection_"] = (3,)
     assert {name: getattr(model, name).shape for name in shapes} == shapes
-    assert all(isinstance(getattr(model, name), (np.ndarray, np.floating)) for name in shapes)
-    assert len(model.loss_curve_) == model.n_iter_ == 3
+
+
+@pytest.fixture
+def frame(ragged):
+    """Ragged rows with names of the columns."""
+    return pd.DataFrame(ragged[0], columns=[f"f{i}" for i in range(9)])
 
 
 @both
 @quick
-def test_feature_names_are_kept_and_checked(Estimator, ragged):
+def test_frame_gives_the_model_of_its_values(Estimator, frame, ragged):
     X, y = ragged
-    frame = pd.DataFrame(X, columns=[f"f{i}" for i in range(9)])
-    model = Estimator(random_state=0, max_iter=2).fit(frame, y)
+    model, expected = (Estimator(random_state=0, max_iter=2).fit(rows, y) for rows in (frame, X))
     assert list(model.feature_names_in_) == list(frame.columns)
-    assert np.array_equal(model.predict(frame), Estimator(random_state=0, max_iter=2).fit(X, y).predict(X))
-    with pytest.raises(ValueError, match="feature names"):
-        model.predict(frame.rename(columns={"f0": "other"}))
+    assert np.array_equal(model.predict(frame), expected.predict(X))
 
 
 @both
-def test_html_repr(Estimator):
-    assert Estimator.__name__ in Estimator()._repr_html_()
+@quick
+def test_other_feature_names_are_refused(Estimator, frame, ragged):
+    model = Estimator(random_state=0, max_iter=2).fit(frame, ragged[1])
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame.rename(columns={"f0": "other"}))
 
 
 @both

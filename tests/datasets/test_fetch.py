@@ -257,7 +257,7 @@ def test_passing_fault_is_tried_again(publisher, fault):
     with pytest.warns(UserWarning, match=r"train\.libfm: .*Trying again in 0 s") as warned:
         bunch = fetch_frappe(n_retries=1, delay=0, **publisher.options)
     assert bunch.data.shape == (7, 10)
-    assert [Path(warning.filename).name for warning in warned] == ["test_datasets.py"]
+    assert [Path(warning.filename).name for warning in warned] == ["test_fetch.py"]
 
 
 def test_retries_are_counted(publisher):
@@ -296,7 +296,7 @@ def test_changed_file_is_downloaded_again(publisher):
     with pytest.warns(UserWarning, match=r"validation\.libfm has 14 bytes .*downloading it again") as warned:
         assert fetch_frappe(**publisher.options).data.shape == (7, 10)
     assert publisher.file("validation").read_bytes() == publisher.contents["validation"]
-    assert Path(warned[0].filename).name == "test_datasets.py"
+    assert Path(warned[0].filename).name == "test_fetch.py"
 
 
 def test_changed_file_is_an_error_without_download(publisher):
