@@ -11,7 +11,7 @@ class ExplainContract(ContractMeans):
     """What must hold of the explanations of models whose raw score is a sum over pairs, and of no others."""
 
     def pair_terms(self, x, a):
-        """Return what each pair of a row's features adds to its raw score, from ``reference`` alone.
+        """Return what each pair of a row's features adds to its raw score, from ``reference`` only.
 
         A set of features adds what remains of the raw score of these features without what their subsets add. Its pairs
         share that equally.

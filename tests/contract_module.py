@@ -81,7 +81,7 @@ class ModuleContract(ContractMeans):
 
         assert torch.autograd.gradcheck(raw, tuple(trained.values()), **self.tolerances["gradcheck"])
 
-    # --- chance -------------------------------------------------------------------------------------------------------
+    # --- random numbers -----------------------------------------------------------------------------------------------
 
     def test_dropout_acts_in_training_only(self):
         module, plain = self.draw(dropout=0.5), self.draw()

@@ -48,7 +48,7 @@ def data():
 
 
 def labels():
-    """Three classes, of which the second and third are with the last rows alone."""
+    """Three classes, of which the second and third are in the last rows only."""
     return np.array(["a", "b", "c"])[np.r_[np.zeros(N - 4, int), 1, 2, 1, 2]]
 
 
@@ -115,7 +115,7 @@ def error_of(model, X, y, group=None):
 
 
 def wide(n_features):
-    """Return a one-hot matrix of the same entries in a table of so many rows."""
+    """Return a one-hot matrix of the same entries in a table of ``n_features`` rows."""
     rng = np.random.default_rng(0)
     X = sparse.csr_array(np.where(rng.random((N, 50)) < 0.1, rng.random((N, 50)), 0.0))
     X.resize(N, n_features)

@@ -1,4 +1,4 @@
-"""The models by plain loops over `itertools.combinations`, in float64: slow, and the judge of everything fast."""
+"""The models by plain loops over `itertools.combinations`, in float64: slow, the reference for everything fast."""
 
 from itertools import combinations
 
@@ -110,29 +110,12 @@ def nfm(x, intercept, weight, factors, network, coefs, intercepts, p):
 
 
 def predict(model, X):
-    """Predict dense rows, in float64, from the public fitted attributes of a model of one output."""
-    get = lambda *names: [as_double(getattr(model, f"{name}_")) for name in names]  # noqa: E731
-    head = get("intercept", "coef", "factors") if hasattr(model, "coef_") else get("intercept", "factors")
-    network = ("attention_coef", "attention_intercept", "attention_projection")
-    match type(model).__name__.removesuffix("Regressor").removesuffix("Classifier"):
-        case "FM":
-            raw, rest = fm, []
-        case "AFM":
-            raw, rest = afm, get(*network, "projection")
-        case "HOFM":
-            raw, rest = hofm, []
-        case "FFM":
-            raw, rest = ffm, get("fields")
-        case "WideDeep":
-            raw, rest = wide_deep, get("fields", "coefs", "intercepts", "projection")
-        case "DeepCross":
-            norm = ("norm_scales", "norm_shifts", "norm_means", "norm_variances")
-            units = list(zip(*get("coefs_in", *norm, "coefs_out", "intercepts"), strict=True))
-            raw, rest = deep_cross, [*get("fields"), units, *get("projection")]
-        case "NFM":
-            attention = get(*network) if hasattr(model, "attention_coef_") else None
-            raw, rest = nfm, [attention, *get("coefs", "intercepts", "projection")]
-    return np.array([raw(x, *head, *rest) for x in X])
+    """Predict dense rows, in float64, from the public fitted attributes of an FM or AFM of one output."""
+    names = ["intercept_", "coef_", "factors_"]
+    if hasattr(model, "attention_coef_"):
+        names += ["attention_coef_", "attention_intercept_", "attention_projection_", "projection_"]
+    arguments = [as_double(getattr(model, name)) for name in names]
+    return np.array([(afm if len(names) > 3 else fm)(x, *arguments) for x in X])
 
 
 def rounding(model, X):

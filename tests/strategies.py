@@ -1,4 +1,4 @@
-"""What hypothesis draws: sparse rows as people have them, and as nobody should."""
+"""What hypothesis draws: valid sparse rows, and corrupt ones."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -24,7 +24,7 @@ def csr(draw, dtypes=(np.float32, np.float64), largest=30, n_features=None):
 
 @st.composite
 def corrupted(draw, n_features=None):
-    """Rows, one array of which was cut, lengthened, or changed in one place to any number."""
+    """Rows, one array of which was shortened, lengthened, or changed in one place to any number."""
     X = draw(csr(n_features=n_features))
     name = draw(st.sampled_from(["indptr", "indices", "data"]))
     array = getattr(X, name).copy()

@@ -1,4 +1,4 @@
-"""Several ranks against one process. Each launch makes many calls, and each test judges one claim about them."""
+"""Several ranks against one process. Each launch makes many calls, and each test checks one claim about them."""
 
 import os
 import pickle
@@ -73,13 +73,16 @@ def order(n_ranks):
     return np.concatenate(batches).astype(int)
 
 
-def learnt(model):
-    """Everything a fit found out, but the state of chance."""
-    return {name: value for name, value in vars(model).items() if name.endswith("_") or name in {"_range", "_units"}}
+def fitted(model):
+    """The fitted attributes, and the unit and range of the targets."""
+    private = {"_target_range", "_target_scale"}
+    found = {name: value for name, value in vars(model).items() if name.endswith("_") or name in private}
+    assert "_target_scale" in found
+    return found
 
 
 def assert_same(model, expected, tolerance):
-    model, expected = learnt(model), learnt(expected)
+    model, expected = fitted(model), fitted(expected)
     assert model.keys() == expected.keys()
     for name, value in expected.items():
         if name == "classes_":

@@ -1,4 +1,4 @@
-"""What goes wrong around a fit: Ctrl-C, callbacks and scorers that raise, full disks, no memory."""
+"""Faults around a fit: Ctrl-C, callbacks and scorers that raise, full disks, no memory."""
 
 import importlib.util
 import subprocess
@@ -84,8 +84,8 @@ def left(method, moment, n, early):
     if not caught:
         same = vars(model).keys() == before.keys() and all(vars(model)[key] is value for key, value in before.items())
         return "as it was" if same and np.array_equal(model.predict(X), expected) else "harmed"
-    told = [str(each.message) for each in caught if "interrupted" in str(each.message)]
-    assert len(told) == 1 and f"after {model.n_iter_} completed epochs" in told[0], told
+    messages = [str(each.message) for each in caught if "interrupted" in str(each.message)]
+    assert len(messages) == 1 and f"after {model.n_iter_} completed epochs" in messages[0], messages
     assert len(model.loss_curve_) == model.n_iter_ and np.isfinite(model.predict(X)).all()
     return f"model of {model.n_iter_}"
 
@@ -169,7 +169,7 @@ def test_no_memory_for_a_chunk_leaves_the_estimator_as_it_was(method, error, unh
         return load(self, chunk)
 
     monkeypatch.setattr(network.Chunks, "load", exhausted)
-    monkeypatch.setattr(dispatch, "MAX_PLAIN_ELEMENTS", 0)  # these are, and would be worked without chunks
+    monkeypatch.setattr(dispatch, "MAX_PLAIN_ELEMENTS", 0)  # few pairs are computed without chunks
     with pytest.raises(error, match="no memory"):
         getattr(model, method)(X, Y)
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""Numbers at the edges: very small, very large, very many steps, and logits that no exponential can hold."""
+"""Extreme numbers: very small, very large, very many steps, and logits whose exponential overflows."""
 
 import subprocess
 import sys
@@ -97,7 +97,7 @@ def batch(dtype):
     return torch.from_numpy(csr.indices).long(), torch.from_numpy(csr.data), torch.from_numpy(csr.indptr).long()
 
 
-def test_softmax_of_logits_no_exponential_can_hold():
+def test_softmax_of_logits_whose_exponential_overflows():
     logits = torch.tensor([1e4, 1e4 - 1, -1e4, 5e4, 5e4], dtype=torch.float32)
     softmax, total = functional.segment_softmax(logits, torch.tensor([0, 0, 0, 1, 1]), 3)
     expected = [np.e / (np.e + 1), 1 / (np.e + 1), 0, 0.5, 0.5]
@@ -133,7 +133,7 @@ def test_gradients_of_overflowing_logits_are_finite(dtype):
 
 @precisions
 @pytest.mark.parametrize("size", [1e4, 1e8])
-def test_predict_and_attention_hold_with_overflowing_logits(dtype, size):
+def test_predict_and_attention_are_right_with_overflowing_logits(dtype, size):
     model = AFMRegressor(3, attention_size=4, max_iter=2, random_state=0).fit(X.astype(dtype), Y)
     arrays = [array.numpy() for array in network(dtype, size)]
     model.factors_, model.attention_coef_, model.attention_intercept_, model.attention_projection_ = arrays[:4]

@@ -1,4 +1,4 @@
-"""The paper's experiments run, record what they find, and go on where they were stopped."""
+"""The paper's experiments run, record what they find, and resume where they were interrupted."""
 
 import argparse
 import importlib
@@ -80,7 +80,7 @@ def test_fetched_data_are_what_a_folder_holds(folder, monkeypatch):
         assert np.array_equal(y, expected[split][1])
 
 
-def test_interrupted_experiment_goes_on_after_its_last_whole_run(folder, monkeypatch):
+def test_interrupted_experiment_resumes_after_its_last_complete_run(folder, monkeypatch):
     runs = run("figure3", folder, monkeypatch)
     path = folder / "out" / "figure3_mltags_4.jsonl"
     path.write_text("".join(json.dumps(each) + "\n" for each in runs[:-2]))

@@ -51,10 +51,10 @@ def test_attention_weighted_ranking_finds_the_planted_pairs():
         X, y = plant(seed)
         afm, fm = fit(AFMRegressor, X, y), fit(FMRegressor, X, y)
         scores.append([found(afm, X), found(fm, X), found_by_permutation(afm, X[:1000], y[:1000])])
-    ours, machine, permutation = np.mean(scores, axis=0)
-    assert ours >= 0.9
-    assert ours >= machine - 0.05
-    assert ours > permutation + 0.2  # which knows fields alone, and not what goes with what
+    afm_score, fm_score, permutation = np.mean(scores, axis=0)
+    assert afm_score >= 0.9
+    assert afm_score >= fm_score - 0.05
+    assert afm_score > permutation + 0.2  # which knows fields only, not pairs
 
 
 def raw_without(explanation, deleted):

@@ -1,4 +1,4 @@
-"""The publisher here is a server on this machine, and its files are small."""
+"""Data sets are fetched from a publisher, here a local server with small files."""
 
 import errno
 import hashlib
@@ -13,7 +13,7 @@ import pytest
 from skafm.datasets import _download, _fetch, _sources, fetch_frappe, fetch_movielens_tags
 from skafm.datasets._libfm import assign_columns, read_one_hot
 
-# Numbers in the order in which they first appear, so that the columns of a field do not lie side by side.
+# Numbers in the order in which they first appear, so that the columns of a field are not adjacent.
 NUMBERS = {
     "train": [[0, 1, 2], [3, 1, 4], [0, 5, 4], [6, 1, 2]],
     "validation": [[3, 5, 7], [8, 9, 2]],
@@ -37,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers from ``server.contents``; each of ``server.faults`` spoils one answer."""
 
     def do_GET(self):
-        self.server.asked.append(self.path)
+        self.server.requests.append(self.path)
         fault = self.server.faults.pop(0) if self.server.faults else None
         if fault == "silent":
             self.server.released.wait(10)
@@ -60,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.contents, server.faults, server.asked, server.released = {}, [], [], threading.Event()
+    server.contents, server.faults, server.requests, server.released = {}, [], [], threading.Event()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     server.close = lambda: (server.released.set(), server.shutdown(), server.server_close(), thread.join())
@@ -70,7 +70,7 @@ def server():
 
 @pytest.fixture
 def publisher(server, monkeypatch, tmp_path):
-    """What stands in for the publisher of Frappe, and a folder to download to."""
+    """A substitute for the publisher of Frappe, and a folder to download to."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(_download, "BASE_URL", f"http://127.0.0.1:{server.server_port}/data/")
     contents = {split: libfm(NUMBERS[split], TARGETS[split]) for split in NUMBERS}
@@ -106,7 +106,7 @@ def test_table_has_three_splits_with_blob_ids(source):
 
 
 @pytest.mark.parametrize(("source", "words"), [(_sources.FRAPPE, "1505.03014"), (_sources.MOVIELENS_TAGS, "Harper")])
-def test_description_tells_citation_and_terms(source, words):
+def test_description_has_citation_and_terms(source, words):
     assert words in source.descr
     assert "Terms of use" in source.descr
     assert "commercial" in source.descr
@@ -151,7 +151,7 @@ def test_fetch_makes_sorted_rows(publisher):
     assert (np.diff(indices) > 0).all()
 
 
-def test_fetch_says_where_the_splits_are(publisher):
+def test_fetch_returns_the_rows_of_the_splits(publisher):
     bunch = fetch_frappe(**publisher.options)
     assert list(bunch.splits) == ["train", "validation", "test"]
     for split, rows in bunch.splits.items():
@@ -182,7 +182,7 @@ def test_second_fetch_needs_no_server(publisher):
     publisher.server.close()
     after = fetch_frappe(download_if_missing=False, **publisher.options)
     assert (before.data != after.data).nnz == 0
-    assert len(publisher.server.asked) == 3
+    assert len(publisher.server.requests) == 3
 
 
 def test_cached_files_are_the_publishers_bytes(publisher):
@@ -197,7 +197,7 @@ def test_data_home_defaults_to_that_of_scikit_learn(publisher, monkeypatch):
     assert (publisher.home / "elsewhere" / "skafm" / "apps" / "train.libfm").exists()
 
 
-def test_file_put_by_hand_is_read(publisher):
+def test_file_copied_by_hand_is_read(publisher):
     publisher.server.close()
     publisher.file("train").parent.mkdir(parents=True)
     for split, content in publisher.contents.items():
@@ -244,7 +244,7 @@ def test_server_that_is_down_is_an_error(publisher):
     assert publisher.files() == []
 
 
-def test_silent_server_is_given_up(publisher, monkeypatch):
+def test_silent_server_is_an_error(publisher, monkeypatch):
     monkeypatch.setattr(_download, "TIMEOUT", 0.1)
     publisher.server.faults = ["silent"]
     with pytest.raises(OSError, match="timed out"):
@@ -252,7 +252,7 @@ def test_silent_server_is_given_up(publisher, monkeypatch):
 
 
 @pytest.mark.parametrize("fault", ["cut", "cut without length", 503, 429])
-def test_passing_fault_is_tried_again(publisher, fault):
+def test_transient_fault_is_retried(publisher, fault):
     publisher.server.faults = [fault]
     with pytest.warns(UserWarning, match=r"train\.libfm: .*Trying again in 0 s") as warned:
         bunch = fetch_frappe(n_retries=1, delay=0, **publisher.options)
@@ -265,10 +265,10 @@ def test_retries_are_counted(publisher):
     with pytest.warns(UserWarning, match="Trying again") as warned, pytest.raises(OSError, match="503"):
         fetch_frappe(n_retries=2, delay=0, **publisher.options)
     assert len(warned) == 2
-    assert len(publisher.server.asked) == 3
+    assert len(publisher.server.requests) == 3
 
 
-def test_delay_is_waited_between_trials(publisher, monkeypatch):
+def test_delay_is_waited_between_retries(publisher, monkeypatch):
     waits = []
     monkeypatch.setattr(_download.time, "sleep", waits.append)
     publisher.server.faults = [503, 503]
@@ -277,17 +277,17 @@ def test_delay_is_waited_between_trials(publisher, monkeypatch):
     assert waits == [1.5, 1.5]
 
 
-def test_missing_page_is_asked_for_once(publisher):
+def test_missing_page_is_requested_once(publisher):
     publisher.server.contents.clear()
     with pytest.raises(OSError, match="404"):
         fetch_frappe(**publisher.options)
-    assert len(publisher.server.asked) == 1
+    assert len(publisher.server.requests) == 1
 
 
 def test_missing_file_is_an_error_without_download(publisher):
     with pytest.raises(OSError, match=r"train\.libfm is missing: set download_if_missing=True, copy http.*data_home"):
         fetch_frappe(download_if_missing=False, **publisher.options)
-    assert publisher.server.asked == []
+    assert publisher.server.requests == []
 
 
 def test_changed_file_is_downloaded_again(publisher):
@@ -364,7 +364,7 @@ def test_large_file_is_read_as_written():
     np.testing.assert_array_equal(read_numbers, numbers)
 
 
-def test_numbers_of_fields_side_by_side_are_the_columns():
+def test_numbers_of_adjacent_fields_are_the_columns():
     rng = np.random.default_rng(0)
     numbers = np.add.outer(rng.permutation(np.arange(90) % 9), [0, 9, 18])
     columns = assign_columns(numbers)

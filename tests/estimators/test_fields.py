@@ -112,7 +112,7 @@ def test_too_many_found_fields_are_refused():
         WideDeepRegressor().fit(X, [0.0, 1.0])
 
 
-def test_fields_stay_as_learnt_in_later_parts():
+def test_fields_stay_as_fitted_in_later_calls():
     X = OneHotEncoder().fit_transform(table())
     y = (np.arange(200) % 2).astype(int)
     model = WideDeepClassifier(hidden_layer_sizes=(4,), **QUICK)
@@ -120,5 +120,5 @@ def test_fields_stay_as_learnt_in_later_parts():
     assert model.fields_.max() == 2
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(X[:, :8], y)  # learnt anew
+        model.fit(X[:, :8], y)  # finds them anew
     assert model.fields_.tolist() == [0] * 5 + [1] * 3

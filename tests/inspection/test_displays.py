@@ -1,4 +1,4 @@
-"""The pictures show what the model says, and all of it."""
+"""Plots show the numbers of the model, and nothing is cut off."""
 
 import subprocess
 import sys
@@ -80,7 +80,7 @@ def test_waterfall_names_features_and_attention(table):
     assert hour_and_day in fm.labels
 
 
-def test_waterfall_colours_say_more_or_less(table):
+def test_waterfall_colors_are_those_of_the_sign(table):
     display = WaterfallDisplay.from_estimator(fit(FMRegressor(**QUICK), table), table[0][:1])
     assert {True, False} == {bool(value > 0) for value in display.contributions}
     for bar, value in zip(display.ax_.patches, display.contributions, strict=True):
@@ -158,7 +158,7 @@ def test_map_of_features_keeps_long_names(table):
     assert_nothing_is_cut_off(display.figure_)
 
 
-def test_map_of_a_table_at_hand():
+def test_map_of_a_given_table():
     top = pd.DataFrame({"feature_i": ["a", "a"], "feature_j": ["b", "c"], "mean_abs_contribution": [2.0, 1.0]})
     display = InteractionDisplay.from_predictions(top.assign(mean_attention=[0.5, 0.25]))
     cells = [axes.images[0].get_array().filled(np.nan).tolist() for axes in display.axes_]
@@ -188,11 +188,11 @@ def test_steps_without_names_leave_the_names_to_the_model(step):
 def test_names_are_shown_as_they_are():
     X, names = np.array([[1.0, 1.0], [1.0, 0.0]]), ["over $5", r"$\bad{ $7"]
     model = FMRegressor(**QUICK).fit(X, [1.0, 0.0])
-    pictures = (
+    plots = (
         WaterfallDisplay.from_estimator(model, X[:1], feature_names=names),
         InteractionDisplay.from_estimator(model, X, fields=None, feature_names=names),
     )
-    for display in pictures:
+    for display in plots:
         assert_nothing_is_cut_off(display.figure_)
 
 
@@ -263,6 +263,6 @@ def test_models_that_do_not_explain_and_unfitted_ones_are_refused(table):
             draw()
 
 
-def test_pictures_import_nothing_until_drawn():
+def test_plots_import_nothing_until_drawn():
     code = "import sys, skafm.inspection; assert not {'torch', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

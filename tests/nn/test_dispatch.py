@@ -75,12 +75,12 @@ def test_pooling_a_long_row_in_parts_equals_the_plain_version(max_pairs):
         torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize(("few", "plainly"), [(50 * 45 * 7, True), (50 * 45 * 7 - 1, False)])
-def test_few_pairs_take_the_plain_path(few, plainly, monkeypatch):
+@pytest.mark.parametrize(("few", "plain"), [(50 * 45 * 7, True), (50 * 45 * 7 - 1, False)])
+def test_few_pairs_take_the_plain_path(few, plain, monkeypatch):
     monkeypatch.setattr(dispatch, "MAX_PLAIN_ELEMENTS", few)
     monkeypatch.setattr(dispatch, "_attend_to_distinct", lambda *_: torch.full((50, 1), torch.nan))
     term = dispatch.attentional_interaction(*draw_parameters(), *draw_batch([10] * 50, VALUES["one-hot"]))
-    assert bool(term.isfinite().all()) is plainly
+    assert bool(term.isfinite().all()) is plain
 
 
 def test_plain_version_passes_gradcheck_with_dropout():
@@ -122,7 +122,7 @@ def test_float32_is_close_and_the_same_bits_again(dropout, dtype, tolerance):
 
 @pytest.mark.parametrize("dropout", [False, True], ids=["", "dropout"])
 @pytest.mark.parametrize("chunk_elements", [100, 2**19])
-def test_gradients_can_be_asked_for_twice(dropout, chunk_elements):
+def test_gradients_can_be_computed_twice(dropout, chunk_elements):
     lengths = [3, 8, 5]
     batch, parameters = draw_batch(lengths, VALUES["real-valued"]), draw_parameters()
     mask = draw_mask(lengths, 7) if dropout else None
