@@ -68,3 +68,14 @@ def data():
     X = np.hstack([np.eye(5)[column] for column in fields.T])
     y = rng.normal(size=(5, 5))[fields[:, 0], fields[:, 1]] + rng.normal(size=400)
     return lambda Estimator: (X, (y > 0.5).astype(int) if is_classifier(Estimator()) else y)
+
+
+@pytest.fixture
+def no_window():
+    """Draw without a window, and close all figures."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    before = pyplot.get_backend()
+    pyplot.switch_backend("agg")
+    yield
+    pyplot.close("all")
+    pyplot.switch_backend(before)

@@ -107,11 +107,11 @@ def targets(Estimator, X):
 
 def train(model, method, X):
     """Train for 20 epochs in float32, which diverges sooner."""
-    y = targets(type(model), X)
+    X, y = X.astype(np.float32), targets(type(model), np.asarray(X))
     if method == "fit":
-        return model.fit(X.astype(np.float32), y)
+        return model.fit(X, y)
     for _ in range(20):
-        model.partial_fit(X.astype(np.float32), y, **{"classes": [0, 1]} if is_classifier(model) else {})
+        model.partial_fit(X, y, **{"classes": [0, 1]} if is_classifier(model) else {})
     return model
 
 
@@ -120,6 +120,13 @@ def train(model, method, X):
 def test_error_of_a_diverged_training_names_the_ids(Estimator, method):
     with pytest.raises(ValueError, match=r"became (nan|inf|too large) in epoch \d+: encode columns x2 as"):
         train(Estimator(**DIVERGE), method, table())
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_error_of_a_diverged_training_names_the_ids_of_a_frame(method):
+    X = pd.DataFrame(table(2), columns=["height", "level", "user", "item"])
+    with pytest.raises(ValueError, match=r"in epoch \d+: encode columns user, item as"):
+        train(FMRegressor(**DIVERGE), method, X)
 
 
 @pytest.mark.parametrize("Estimator", [FMRegressor, AFMRegressor, FMClassifier])

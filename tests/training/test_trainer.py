@@ -25,10 +25,10 @@ def data():
     return Dataset(rows, torch.tensor(rng.normal(size=N)), torch.tensor(rng.uniform(0.5, 1.5, N)))
 
 
-def make(solver="adagrad", seed=0, dtype=torch.float64, group=SINGLE_PROCESS):
+def make(solver="adagrad", seed=0, dtype=torch.float64, group=SINGLE_PROCESS, n_outputs=None):
     """Return a trainer of an FM with dropout, in batches of 8 rows."""
     generator = torch.Generator().manual_seed(seed)
-    model = FM(9, 3, dropout=0.2, generator=generator, dtype=dtype)
+    model = FM(9, 3, n_outputs, dropout=0.2, generator=generator, dtype=dtype)
     config = BatchConfig(8, shuffle=True, memory=2**30)
     return Trainer(model, generator, "squared_error", PENALTIES, solver, 0.05, config, group)
 
@@ -158,8 +158,9 @@ def test_evaluation_that_is_not_finite_is_an_error(data):
         trainer.evaluate(data)
 
 
-def test_rescaled_parameters_are_copies():
-    trainer = make()
+@pytest.mark.parametrize("n_outputs", [None, 2])
+def test_rescaled_parameters_are_copies(n_outputs):
+    trainer = make(n_outputs=n_outputs)  # with several outputs the factors do not change
     rescaled = trainer.rescaled_parameters(0.0, 1.0)
     own = {parameter.data_ptr() for parameter in trainer.model.parameters()}
     assert not {array.ctypes.data for array in rescaled.values()} & own
