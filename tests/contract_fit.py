@@ -41,7 +41,7 @@ class FitContract(ContractMeans):
 
     def test_learns_three_classes(self):
         y = np.digitize(X[:, 0], [-0.3, 0.3])
-        model = self.make("classification", max_iter=300, batch_size="auto").fit(X, y)
+        model = self.make("classification", max_iter=300, batch_size="auto", **self.learning).fit(X, y)
         probability = model.predict_proba(X)
         assert probability.shape == (60, 3)
         np.testing.assert_allclose(probability.sum(1), 1)
@@ -49,7 +49,7 @@ class FitContract(ContractMeans):
 
     def test_learns_two_targets(self):
         y = np.column_stack([1000 + 50 * Y, X[:, 5]])
-        model = self.make(max_iter=200, batch_size="auto", learning_rate=0.05).fit(X, y)
+        model = self.make(max_iter=200, batch_size="auto", learning_rate=0.05, **self.learning).fit(X, y)
         assert model.predict(X).shape == (60, 2)
         assert model.score(X, y) > 0.8
 
