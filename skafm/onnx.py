@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skafm._estimators.afm import AFMClassifier, AFMRegressor
+from skafm._estimators.fitted_state import separate_intercept
 from skafm._estimators.fm import FMClassifier, FMRegressor
 from skafm._version import __version__
 
@@ -38,6 +39,8 @@ def to_onnx(model):
         If onnx is not installed.
     TypeError
         If the model cannot be converted.
+    ValueError
+        If the targets are too far from 0 for the precision of the model.
     sklearn.exceptions.NotFittedError
         If the model is not fitted.
 
@@ -65,6 +68,11 @@ def to_onnx(model):
             f"got {type(model).__name__}."
         )
     check_is_fitted(model)
+    if separate_intercept(model) is not None:
+        raise ValueError(
+            f"intercept_ is {model.intercept_!r}, which the precision of the graph, {model.factors_.dtype}, cannot "
+            "represent beside the spread of y: fit the model on X in float64."
+        )
     graph = _Graph(model.factors_.dtype)
     interaction = _fm_interaction if isinstance(model, FMRegressor | FMClassifier) else _afm_interaction
     single = np.ndim(model.intercept_) == 0

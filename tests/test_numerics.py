@@ -59,10 +59,12 @@ def test_state_of_many_epochs_still_moves_and_stays_finite(Estimator, solver, dt
     rows = X.astype(dtype)
     model = Estimator(2, solver=solver, random_state=0).partial_fit(rows, Y)
     before = model.coef_
-    model._training_state["n_steps"] = 10**5
-    if solver == "adagrad":  # 1e5 epochs of unit gradients
-        for (state,) in model._training_state["states"].values():
-            state[...] = 1e5
+    for states in model._training_state["states"].values():
+        if solver == "adagrad":  # 1e5 epochs of unit gradients
+            states[0][...] = 1e5
+        else:  # the weights of the moments after as many steps
+            for state in states[2:]:
+                state[...] = 1
     model.partial_fit(rows, Y)
     assert all(np.isfinite(state).all() for states in model._training_state["states"].values() for state in states)
     assert 0 < np.abs(model.coef_ - before).max() < 0.2

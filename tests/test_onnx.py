@@ -133,3 +133,9 @@ def test_without_onnx_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"pip install skafm\[onnx\]"):
         to_onnx(model)
+
+
+def test_targets_too_far_from_zero_for_the_graph_are_refused():
+    X, y = np.eye(3, dtype=np.float32)[[0, 1, 2] * 10], 1e9 + np.arange(30) % 3
+    with pytest.raises(ValueError, match="fit the model on X in float64"):
+        to_onnx(FMRegressor(random_state=0).fit(X, y))

@@ -1,6 +1,7 @@
 """Fit, store, predict: what all estimators share. No model is known here, and torch is imported when first needed."""
 
 import copy
+import inspect
 import warnings
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning, InconsistentVersionWarning
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 
-from skafm._estimators.advice import explain_divergence, remedy, warn
+from skafm._estimators.advice import explain_divergence, remedy_for_no_gain, warn
 from skafm._estimators.callbacks import FitTask
 from skafm._estimators.early_stopping import StoppingCriterion, run_epochs
 from skafm._estimators.fitted_state import (
@@ -21,12 +22,16 @@ from skafm._estimators.fitted_state import (
     check_shapes,
     invalidate_cache,
     parameters_from_attributes,
+    separate_intercept,
 )
 from skafm._estimators.parameters import TRAINING
 from skafm._estimators.sklearn_compat import CallbackSupportMixin, fit_context, with_callbacks
 from skafm._estimators.validation import InputValidation, check_finite
 from skafm._training.collectives import SINGLE_PROCESS, current_group
 from skafm._version import __version__
+
+_MAX_LOSSES = 1000
+"""Most losses of a stream that are kept."""
 
 
 class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
@@ -45,7 +50,7 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
     _target_scale: tuple[np.ndarray, np.ndarray]
     """Shift and scale, () or (n_outputs,), from the raw score of training to that of the fitted attributes."""
     _training_state: dict
-    """Optimizer and random generator after ``partial_fit``."""
+    """Optimizer and random generator after ``partial_fit``; of the optimizer a part after ``fit``."""
 
     _parameter_constraints = TRAINING
 
@@ -61,6 +66,9 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
     def _initialize_parameters(self, module, generator, dataset, validation):
         """Set the parameters of a randomly initialized module to those that training begins with."""
 
+    def _finalize(self, module, data):
+        """Change the parameters of a trained module to equivalent ones."""
+
     @abstractmethod
     def _freeze(self, module):
         """Turn off the gradients of the parameters that are not trained."""
@@ -68,6 +76,18 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
     @abstractmethod
     def _fit_target_scale(self, data):
         """Return ``_target_scale`` of the targets."""
+
+    @abstractmethod
+    def _update_target_scale(self, data):
+        """Set ``_target_scale`` of all targets of a stream so far.
+
+        Returns
+        -------
+        resume : bool
+            Whether training can resume; if not, it begins anew.
+        share : float
+            Share of the mean residual on ``data`` by which the intercept is to be corrected.
+        """
 
     @abstractmethod
     def _encode_target(self, y):
@@ -122,19 +142,30 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
         task = FitTask(self, X, y, sample_weight, self.max_iter)
         with self._restore_on_error():
             resume = self.warm_start and hasattr(self, "factors_")
-            for name in () if resume else ("classes_", "fields_", "_target_range"):
-                self.__dict__.pop(name, None)
+            if not resume:
+                self._forget_fit()
             given = (X_val, y_val, sample_weight_val)
             train, validation = self._split_validation(X, y, sample_weight, given, current_group(), reset=not resume)
             with explain_divergence(self, train.X):
-                trainer, dataset, score = self._prepare_training(train, validation, resume=resume)
-                self._train(trainer, dataset, score, task)
-                constant = trainer.evaluate(dataset, self._initial_intercept(train))
-            self._warn_if_diverged(constant, train.X)
+                self._target_scale = self._fit_target_scale(train)
+                trainer, dataset, validation_set, score = self._prepare_training(train, validation, resume=resume)
+                history = self._train(trainer, dataset, score, task)
+                judged = dataset if validation is None else validation_set
+                constant = trainer.evaluate(judged, self._initial_intercept(train))
+                loss = history.losses[-1] if validation is None else trainer.evaluate(judged)
+            self._finalize(trainer.model, train)
+            self._store_history(history, score)
+            self._warn_if_no_gain(loss, constant, train.X, "training" if validation is None else "validation")
+            self._training_state = trainer.release_optimizer()
             self._store_fitted(trainer)
-            self.__dict__.pop("_training_state", None)
             task.end()
         return self
+
+    def _forget_fit(self):
+        """Remove what an earlier fit has left, so that no scorer or callback meets it."""
+        fitted = ("classes_", "fields_", "_target_range", "_target_moments", "_target_scale", "_training_state")
+        for name in (*fitted, *self._parameter_attributes.values()):
+            self.__dict__.pop(name, None)
 
     @contextmanager
     def _restore_on_error(self):
@@ -146,18 +177,16 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
             self.__dict__ = before  # in one step, which a second Ctrl-C cannot interrupt
             raise
 
-    def _prepare_training(self, train, validation, *, resume, keep_target_scale=False, shuffle=None):
-        """Return the trainer before its first epoch, the data set, and the validation score function or None."""
+    def _prepare_training(self, train, validation, *, resume, stream=False):
+        """Return the trainer before its first epoch, the data sets, and the validation score function or None."""
         from skafm._training import conversion
 
-        if not keep_target_scale:
-            self._target_scale = self._fit_target_scale(train)
         shift, scale = self._target_scale
         random = check_random_state(self.random_state)
         device, group = conversion.resolve_device(self.device), train.group
         seed = group.all_gather(random.randint(np.iinfo(np.int32).max))[0] + group.rank
         generator = conversion.make_generator(seed, device)
-        dataset = self._to_dataset(train, device)
+        dataset = self._to_dataset(train, device, normalize=not stream)
         validation_set = None if validation is None else self._to_dataset(validation, device)
         factory = {"generator": generator, "device": "meta" if resume else device, "dtype": dataset.rows.dtype}
         module = self._build_module(train, self._count_outputs(train.y), **factory)
@@ -170,22 +199,27 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
             self._initialize_parameters(module, generator, dataset, validation_set)
         self._freeze(module)
         score = None if validation is None else self._validation_score(validation, validation_set)
-        return self._make_trainer(module, generator, dataset, shuffle=shuffle), dataset, score
+        trainer = self._make_trainer(module, generator, dataset, stream=stream)
+        if resume and hasattr(self, "_training_state"):
+            trainer.load_state_dict(self._training_state)
+        return trainer, dataset, validation_set, score
 
-    def _to_dataset(self, data, device):
+    def _to_dataset(self, data, device, *, normalize=True):
         """Return validated samples on the device."""
         from skafm._training import conversion
 
-        return conversion.to_dataset(data.X, self._encode_target(data.y), data.weight, data.group, device)
+        target = self._encode_target(data.y)
+        return conversion.to_dataset(data.X, target, data.weight, data.group, device, normalize=normalize)
 
-    def _make_trainer(self, module, generator, dataset, *, shuffle=None):
+    def _make_trainer(self, module, generator, dataset, *, stream=False):
         """Return the trainer of a module."""
         from skafm._training.loop import BatchConfig
         from skafm._training.trainer import Trainer
 
         n_samples = dataset.group.all_reduce_sum(len(dataset.rows))
         size = _auto_batch_size(n_samples) if self.batch_size == "auto" else self.batch_size
-        config = BatchConfig(size, self.shuffle if shuffle is None else shuffle, working_memory())
+        rows_per_step = getattr(self, "_training_state", {}).get("rows_per_step", 0) if stream else 0
+        config = BatchConfig(size, self.shuffle and not stream, working_memory(), rows_per_step)
         penalties = {name: getattr(self, parameter) for name, parameter in self._penalties.items()}
         optimization = (self._loss, penalties, self.solver, self.learning_rate)
         return Trainer(module, generator, *optimization, config, dataset.group)
@@ -200,14 +234,22 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
                 "the samples of one rank."
             )
         scorer = check_scoring(self, self.scoring)
-        weight = {} if np.ptp(data.weight) == 0 else {"sample_weight": data.weight}
+        weight = {}
+        if data.sample_weight is not None and _takes_weights(scorer):
+            weight["sample_weight"] = data.sample_weight
         y = self._decode_target(data.y)
 
         def score(trainer):
             fitted = copy.copy(self)
             fitted.__dict__.pop("feature_names_in_", None)  # the validated rows have no names
             fitted.__dict__.update(self._fitted_attributes(trainer))
-            value = scorer(fitted, data.X, y, **weight)
+            try:
+                value = scorer(fitted, data.X, y, **weight)
+            except ValueError as error:
+                raise ValueError(
+                    f"scoring={self.scoring!r} failed on the validation set of {len(y)} samples: {error} If a class "
+                    "has too few samples to be in it, pass X_val and y_val, or use scoring='loss'."
+                ) from error
             if not (isinstance(value, Real) and np.isfinite(float(value))):
                 raise ValueError(
                     f"scoring={self.scoring!r} must return a finite number, but returned {value!r} on the validation "
@@ -222,47 +264,54 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
         return lambda trainer: -trainer.evaluate(dataset)
 
     def _train(self, trainer, dataset, score, task=None):
-        """Train, and set the attributes that say how it went."""
+        """Train until the stopping criterion, and return the history."""
         stop = StoppingCriterion(self.max_iter, self.tol, self.n_iter_no_change)
         fitted = lambda: self._fitted_attributes(trainer)  # noqa: E731
         verbose = self.verbose and dataset.group.rank == 0
-        history = run_epochs(trainer, dataset, score, stop, verbose=verbose, task=task, fitted=fitted)
+        return run_epochs(trainer, dataset, score, stop, verbose=verbose, task=task, fitted=fitted)
+
+    def _store_history(self, history, score):
+        """Set the attributes that say how the training went."""
         self.loss_curve_, self.n_iter_, self.best_iter_ = history.losses, len(history.losses), history.best
         self.validation_scores_ = None if score is None else history.scores
 
-    def _warn_if_diverged(self, constant, X):
-        """Warn if the training loss is far above that of a constant prediction."""
-        loss = self.loss_curve_[self.best_iter_ - 1]
-        if loss > 2 * constant + 1:
-            what = f"The training loss, {loss:.4g}, is far worse than a constant predictor's, {constant:.4g}"
-            names = getattr(self, "feature_names_in_", None)
-            warn(f"{what}: {remedy(X, self.learning_rate, names)}", ConvergenceWarning)
+    def _warn_if_no_gain(self, loss, constant, X, name):
+        """Warn if a loss is no better than that of a constant prediction."""
+        if loss < constant or constant == 0:
+            return
+        what = f"The {name} loss, {loss:.4g}, is no better than a constant predictor's, {constant:.4g}"
+        names = getattr(self, "feature_names_in_", None)
+        warn(f"{what}: {remedy_for_no_gain(X, self.learning_rate, names)}", ConvergenceWarning)
 
     def _partial_fit(self, X, y, sample_weight):
-        """Train one epoch in the order of the rows, with the target scale and the optimizer of earlier calls."""
+        """Train one epoch in the order of the rows, with the optimizer of earlier calls."""
         resume = hasattr(self, "factors_")
         train = self._validate_samples(X, y, sample_weight, current_group(), reset=not resume, training=True)
-        options = {"resume": resume, "keep_target_scale": resume, "shuffle": False}
+        share = 0.0
+        if resume:
+            resume, share = self._update_target_scale(train)
+        else:
+            self._target_scale = self._fit_target_scale(train)
         with explain_divergence(self, train.X):
-            trainer, dataset, _ = self._prepare_training(train, None, **options)
-            if hasattr(self, "_training_state"):
-                trainer.load_state_dict(self._training_state)
+            trainer, dataset, *_ = self._prepare_training(train, None, resume=resume, stream=True)
+            if resume and share:
+                trainer.center_residuals(dataset, share)
             loss = next(trainer.epochs(dataset))
-        self.loss_curve_ = [*getattr(self, "loss_curve_", []), loss]
-        self.n_iter_ = self.best_iter_ = len(self.loss_curve_)
+        self.loss_curve_ = [*getattr(self, "loss_curve_", [])[1 - _MAX_LOSSES :], loss]
+        self.n_iter_ = self.best_iter_ = getattr(self, "n_iter_", 0) + 1
         self.validation_scores_ = None
-        self._store_fitted(trainer)
         self._training_state = trainer.state_dict()
+        self._store_fitted(trainer)
         return self
 
-    def _fitted_attributes(self, trainer):
-        """Return the fitted attributes, in the units of y."""
-        parameters = trainer.rescaled_parameters(*self._target_scale)
+    def _fitted_attributes(self, trainer, *, in_place=False):
+        """Return the fitted attributes, in the units of y; ``in_place`` ends the training."""
+        parameters = trainer.rescaled_parameters(*self._target_scale, in_place=in_place)
         return attributes_from_parameters(parameters, self._parameter_attributes)
 
     def _store_fitted(self, trainer):
         """Set the fitted attributes."""
-        fitted = self._fitted_attributes(trainer)
+        fitted = self._fitted_attributes(trainer, in_place=True)
         for attribute in self._parameter_attributes.values():
             self.__dict__.pop(attribute, None)  # a model of one output has fewer
         self.__dict__.update(fitted)
@@ -276,7 +325,8 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
         module, device = self._fitted_module()
         raw = conversion.predict_raw(module, X, device, working_memory())
         check_finite(X, raw)
-        return raw
+        intercept = separate_intercept(self)
+        return raw if intercept is None else raw + intercept
 
     def _fitted_module(self):
         """Return the module to predict with, and its device."""
@@ -300,6 +350,12 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _takes_weights(scorer):
+    """Return whether a scorer, or the metric that it is made of, takes sample weights."""
+    parameters = inspect.signature(getattr(scorer, "_score_func", scorer)).parameters
+    return "sample_weight" in parameters or any(each.kind == each.VAR_KEYWORD for each in parameters.values())
 
 
 def _auto_batch_size(n_samples):

@@ -68,7 +68,7 @@ def run_epochs(trainer, dataset, score, stop, *, verbose, task=None, fitted=None
             if score is not None:
                 scores.append(score(trainer))
                 if history.best == len(losses):
-                    snapshot = trainer.snapshot()
+                    snapshot = trainer.snapshot(snapshot)
             if verbose:
                 _print_epoch(history, stop.max_iter, time.perf_counter() - started)
             done = no_improvement([-each for each in scores] or losses, stop.tol, stop.n_iter_no_change)
@@ -90,7 +90,7 @@ def run_epochs(trainer, dataset, score, stop, *, verbose, task=None, fitted=None
 
 def no_improvement(losses, tol, n):
     """Return whether the best of the last n losses is not below the best before them by more than ``tol``."""
-    return len(losses) > n and min(losses[-n:]) > min(losses[:-n]) - tol
+    return len(losses) > n and min(losses[-n:]) >= min(losses[:-n]) - tol
 
 
 def _print_epoch(history, max_iter, seconds):

@@ -65,11 +65,43 @@ def infer_fields(X):
     return _assign_fields(_preceding_columns(X))
 
 
+def complete_fields(data):
+    """Find the one-hot fields that every row has: exactly one entry, of value 1, in the field's columns.
+
+    Parameters
+    ----------
+    data : Samples
+
+    Returns
+    -------
+    fields : list of slice
+        The columns of each such field.
+    frequency : ndarray of shape (n_features,)
+        Sum of the weights of the rows that have each column.
+    """
+    group, rows = data.group, _canonical(data.X)
+    fields = _assign_fields(np.max(group.all_gather(_preceding_columns(rows)), axis=0))
+    weight = np.repeat(data.weight, np.diff(rows.indptr))
+    frequency = group.all_reduce_sum(np.bincount(rows.indices, weight, minlength=rows.shape[1]))
+    ones = np.bincount(fields[rows.indices], rows.data == 1, minlength=fields[-1] + 1)
+    complete = np.flatnonzero(group.all_reduce_sum(ones) == group.all_reduce_sum(rows.shape[0]))
+    starts, stops = (np.searchsorted(fields, complete, side) for side in ("left", "right"))
+    return [slice(start, stop) for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)], frequency
+
+
+def _canonical(X):
+    """Return rows as CSR with sorted, distinct entries and no zeros; without a copy if they are so."""
+    rows = sparse.csr_array(X)
+    if not (rows.has_canonical_format and rows.data.all()):
+        rows = rows.copy()
+        rows.sum_duplicates()
+        rows.eliminate_zeros()
+    return rows
+
+
 def _preceding_columns(X):
     """Return for each column (n_features,) the last preceding column that has an entry in one of its rows, or -1."""
-    rows = sparse.csr_array(X, copy=True)
-    rows.sum_duplicates()
-    rows.eliminate_zeros()
+    rows = _canonical(X)
     has_preceding = np.ones(rows.nnz, bool)  # whether an entry is not the first of its row
     has_preceding[rows.indptr[:-1][np.diff(rows.indptr) > 0]] = False
     entries = np.flatnonzero(has_preceding)

@@ -45,8 +45,10 @@ def _transpose_coef(name, array):
 
 def check_shapes(module, parameters):
     """Raise a ValueError if a fitted model's parameters do not have the shapes of the module's."""
-    for name, parameter in module.named_parameters():
-        fitted, required = np.shape(parameters.get(name)), tuple(parameter.shape)
+    shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
+    for name in [*shapes, *(parameters.keys() - shapes.keys())]:
+        fitted = np.shape(parameters[name]) if name in parameters else "none"
+        required = shapes.get(name, "none")
         if fitted != required:
             raise ValueError(
                 f"Shape mismatch for {name}: fitted {fitted}, required {required}. With warm_start=True and in "
@@ -88,8 +90,18 @@ def _build(estimator, names, build, device):
 
     n_outputs = None if np.ndim(estimator.intercept_) == 0 else len(estimator.intercept_)
     module = build(n_outputs, device="meta")
-    conversion.load_shared(module, parameters_from_attributes(estimator, names), device)
+    parameters = parameters_from_attributes(estimator, names)
+    if separate_intercept(estimator) is not None:
+        name, _ = conversion.intercept_of(module)
+        parameters[name] = np.zeros_like(parameters[name], estimator.factors_.dtype)
+    conversion.load_shared(module, parameters, device)
     return module
+
+
+def separate_intercept(estimator):
+    """Return w0 if it is of higher precision than the model, and is to be added to its results; else None."""
+    intercept = np.asarray(estimator.intercept_)
+    return None if intercept.dtype == estimator.factors_.dtype else intercept
 
 
 def invalidate_cache(estimator):

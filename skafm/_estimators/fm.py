@@ -2,6 +2,7 @@
 
 from skafm._estimators.docstrings import fill_docstring
 from skafm._estimators.explain import ExplainMixin
+from skafm._estimators.fields import complete_fields
 from skafm._estimators.initialization import RandomInitialization
 from skafm._estimators.parameters import CLASSIFICATION, REGRESSION, TRAINING
 from skafm._estimators.targets import Classification, Regression
@@ -28,6 +29,12 @@ class _FM(ExplainMixin, RandomInitialization):
 
         n_features, n_factors = self.factors_.shape
         return FM(n_features, n_factors, n_outputs, **factory)
+
+    def _finalize(self, module, data):
+        """Center the embeddings in one-hot fields, so that a missing field counts as the average one."""
+        fields, frequency = complete_fields(data)
+        if fields:
+            module._center_fields(fields, frequency)
 
 
 @fill_docstring

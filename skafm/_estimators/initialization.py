@@ -41,20 +41,20 @@ class FMInitialization(FactorizationMachine):
 
     def _pretrain_fm(self, module, generator, dataset, validation):
         """Return a factorization machine trained on the same rows."""
-        from skafm._training.conversion import get_intercept
+        from skafm._training.conversion import intercept_of
         from skafm.nn import FM
 
         (n_features, n_factors), n_outputs = module.factors.shape, _count_outputs(module)
         like = {"device": module.factors.device, "dtype": module.factors.dtype}
         fm = FM(n_features, n_factors, n_outputs, dropout=self.dropout, generator=generator, **like)
-        fm.linear.intercept.detach().copy_(get_intercept(module).detach())
+        fm.linear.intercept.detach().copy_(intercept_of(module)[1].detach())
         score = None if validation is None else self._negative_loss(validation)
         self._train(self._make_trainer(fm, generator, dataset), dataset, score)
         return fm
 
     def _given_fm(self, module):
         """Return ``init``, a fitted factorization machine, in the units of training."""
-        from skafm._training.conversion import get_intercept, load_parameters
+        from skafm._training.conversion import intercept_of, load_parameters
         from skafm.nn import FM
 
         check_is_fitted(self.init)
@@ -67,7 +67,7 @@ class FMInitialization(FactorizationMachine):
         theirs, own = (getattr(model, "classes_", np.empty(0)) for model in (self.init, self))
         if not np.array_equal(theirs, own):
             raise ValueError("init must have been fitted on the same target, the same classes or a regression target.")
-        outputs, given = tuple(get_intercept(module).shape), np.shape(self.init.intercept_)
+        outputs, given = tuple(intercept_of(module)[1].shape), np.shape(self.init.intercept_)
         if given != outputs:
             raise ValueError(
                 f"init must have been fitted on the same targets: expected intercept_ of shape {outputs}, got {given}."

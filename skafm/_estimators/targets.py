@@ -14,6 +14,12 @@ from skafm._estimators.base import FactorizationMachine
 from skafm._estimators.sklearn_compat import fit_context
 
 _BINARY = 2  # classes, with a single raw score
+_NEW_UNITS = 1e3
+"""If the spread of a stream's targets grows by more than this factor in one call, training begins anew."""
+_MOVED = 0.01
+"""If a call moves the mean of a stream's targets by more than this part of their spread, the intercept follows."""
+_MARGIN = 1e3
+"""By this factor the units of y stay within the range of the precision of X."""
 
 
 class Regression(RegressorMixin, FactorizationMachine):
@@ -23,14 +29,16 @@ class Regression(RegressorMixin, FactorizationMachine):
     _target_checks = {"y_numeric": True, "multi_output": True}
     _target_range: tuple
     """Minimum and maximum of the targets seen, each () or (n_outputs,)."""
+    _target_moments: tuple
+    """Sum of the weights, mean and standard deviation of the targets of ``fit``, or of all calls of a stream."""
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
         """Update the model with one pass over a batch of samples.
 
         The samples are taken in their order, in batches of ``batch_size``, and the optimizer's state is kept between
-        calls: calls for one batch after another equal one epoch of ``fit`` over all of them without shuffling. y is
-        standardized with the mean and standard deviation of the first call's targets.
+        calls, and from ``fit``. y is standardized with the mean and standard deviation of all targets so far: when they
+        change, the parameters are rescaled, so that predictions stay the same.
 
         Parameters
         ----------
@@ -39,7 +47,8 @@ class Regression(RegressorMixin, FactorizationMachine):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Finite targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights, relative to those of the same call.
+            Non-negative weights. Unlike in ``fit`` they are not normalized: a sample of weight 2 counts twice, in
+            whatever call it comes.
 
         Returns
         -------
@@ -88,33 +97,47 @@ class Regression(RegressorMixin, FactorizationMachine):
             y = y.ravel()
         if training:
             low, high = getattr(self, "_target_range", (np.inf, -np.inf))
-            lows, highs = zip(*group.all_gather((y.min(axis=0), y.max(axis=0))), strict=True)
+            seen = y[weight > 0]
+            lows, highs = zip(*group.all_gather((seen.min(axis=0), seen.max(axis=0))), strict=True)
             self._target_range = reduce(np.minimum, lows, low), reduce(np.maximum, highs, high)
         return y, weight
 
-    def _fit_target_scale(self, data):
-        """Return weighted mean and standard deviation of the targets."""
-        group, double, precision = data.group, np.finfo(np.float64), np.finfo(data.X.dtype)
-        weight = group.all_reduce_sum(data.weight.sum())
-        mean = group.all_reduce_sum(_weighted_sum(data.weight, data.y)) / weight
-        off = data.y - mean
-        largest = np.max(group.all_gather(np.abs(off).max(axis=0)), axis=0)
-        unit = 2.0 ** np.frexp(largest)[1]  # squares of off / unit stay in range, and lose no bit
-        unit = np.clip(unit, double.tiny, double.max)
-        scale = unit * np.sqrt(group.all_reduce_sum(_weighted_sum(data.weight, (off / unit) ** 2)) / weight)
+    def _fit_target_scale(self, data, *, resume=False):
+        """Return weighted mean and standard deviation of the targets; to resume a stream, of all so far."""
+        moments = _moments(data)
+        if resume:
+            moments = _combine_moments(self._target_moments, moments)
+        self._target_moments = moments
+        _, mean, scale = moments
+        double, precision = np.finfo(np.float64), np.finfo(data.X.dtype)
         rounding = np.maximum(10 * double.eps * np.abs(mean), double.tiny)
-        if not np.all((scale <= rounding) | ((scale > precision.tiny * 1e3) & (scale < precision.max / 1e3))):
+        constant = scale <= rounding
+        if not np.all(constant | ((scale > precision.tiny * _MARGIN) & (scale < precision.max / _MARGIN))):
             raise ValueError(
                 f"y has a standard deviation of {scale}, out of the range of {data.X.dtype}, the precision of X: "
-                "give y in other units, or X in float64."
+                "pass y in other units, or X in float64."
             )
-        return mean, np.maximum(scale, rounding)  # a constant y has only rounding errors, or no spread
+        return mean, np.where(constant, np.maximum(rounding, precision.tiny * _MARGIN), scale)
+
+    def _update_target_scale(self, data):
+        self._check_n_targets(data.y)
+        (weight_before, mean_before, _), (_, scale_before) = self._target_moments, self._target_scale
+        self._target_scale = self._fit_target_scale(data, resume=True)
+        weight, mean, _ = self._target_moments
+        # If the targets had (almost) no spread until now, nothing was learned that a rescaled model could keep.
+        resume = bool(np.any(scale_before * _NEW_UNITS >= self._target_scale[1]))
+        moved = bool(np.any(np.abs(mean - mean_before) > _MOVED * self._target_scale[1]))
+        return resume, float(1 - weight_before / weight) if moved else 0.0
 
     def _encode_target(self, y):
+        self._check_n_targets(y)
         shift, scale = self._target_scale
-        if y.shape[1:] != shift.shape:
-            raise ValueError(f"y must have targets of shape {shift.shape} per sample as before, got {y.shape[1:]}.")
         return (y - shift) / scale
+
+    def _check_n_targets(self, y):
+        before = self._target_scale[0].shape
+        if y.shape[1:] != before:
+            raise ValueError(f"y must have targets of shape {before} per sample as before, got {y.shape[1:]}.")
 
     def _decode_target(self, y):
         return y
@@ -148,8 +171,7 @@ class Classification(ClassifierMixin, FactorizationMachine):
         """Update the model with one pass over a batch of samples.
 
         The samples are taken in their order, in batches of ``batch_size``, and the optimizer's state is kept between
-        calls: calls for one batch after another equal one epoch of ``fit`` over all of them without shuffling, but for
-        the initial intercept, which is that of the first call's classes.
+        calls, and from ``fit``. The initial intercept is that of the first call's classes.
 
         Parameters
         ----------
@@ -160,7 +182,8 @@ class Classification(ClassifierMixin, FactorizationMachine):
         classes : array-like of shape (n_classes,), default=None
             All labels of all calls. Required in the first call.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights, relative to those of the same call.
+            Non-negative weights. Unlike in ``fit`` they are not normalized, nor are class weights: a sample of weight
+            2 counts twice, in whatever call it comes.
 
         Returns
         -------
@@ -282,8 +305,11 @@ class Classification(ClassifierMixin, FactorizationMachine):
             )
         return weight
 
-    def _fit_target_scale(self, data):  # noqa: ARG002 log-odds have no unit
+    def _fit_target_scale(self, data, *, resume=False):  # noqa: ARG002 log-odds have no unit
         return np.zeros(()), np.ones(())
+
+    def _update_target_scale(self, data):  # noqa: ARG002
+        return True, 0.0
 
     def _encode_target(self, y):
         return y
@@ -305,8 +331,34 @@ class Classification(ClassifierMixin, FactorizationMachine):
         total = data.group.all_reduce_sum
         counts = total(np.bincount(data.y, data.weight, minlength=len(self.classes_)))
         frequency = counts / total(data.weight.sum())
-        logs = np.log(np.maximum(frequency, 0.5 / total(len(data.y))))
+        logs = np.log(np.where(counts > 0, frequency, 0.5 / total(len(data.y))))
         return logs[1] - logs[0] if len(logs) == _BINARY else logs
+
+
+def _moments(data):
+    """Return the sum of the weights, and weighted mean and standard deviation of the targets of all ranks."""
+    group = data.group
+    weight = group.all_reduce_sum(data.weight.sum())
+    mean = group.all_reduce_sum(_weighted_sum(data.weight, data.y)) / weight
+    off = data.y - mean
+    unit = _unit(np.max(group.all_gather(np.abs(off).max(axis=0)), axis=0))
+    return weight, mean, unit * np.sqrt(group.all_reduce_sum(_weighted_sum(data.weight, (off / unit) ** 2)) / weight)
+
+
+def _combine_moments(first, second):
+    """Return the moments of two sets of targets together (Chan, Golub and LeVeque, 1979)."""
+    (weight_1, mean_1, std_1), (weight_2, mean_2, std_2) = first, second
+    weight, off = weight_1 + weight_2, mean_2 - mean_1
+    share_1, share_2 = weight_1 / weight, weight_2 / weight
+    unit = _unit(np.max([np.abs(off), std_1, std_2], axis=0))
+    between = share_1 * share_2 * (off / unit) ** 2
+    std = unit * np.sqrt(share_1 * (std_1 / unit) ** 2 + share_2 * (std_2 / unit) ** 2 + between)
+    return weight, mean_1 + share_2 * off, std
+
+
+def _unit(largest):
+    """Return the power of 2 by which to divide numbers up to ``largest``: their squares stay in range, exactly."""
+    return np.clip(2.0 ** np.frexp(largest)[1], np.finfo(np.float64).tiny, np.finfo(np.float64).max)
 
 
 def _weighted_sum(weight, values):

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
@@ -22,14 +22,21 @@ _FEW_SAMPLES = 1000
 class Samples(NamedTuple):
     """Validated samples of positive weight."""
 
-    X: object
+    X: Any
     """ndarray or CSR of shape (n_samples, n_features)."""
     y: np.ndarray
     """Checked targets: class numbers, or float64."""
     weight: np.ndarray
-    """(n_samples,) With the class weights."""
+    """(n_samples,) Sample weights times class weights."""
     group: ProcessGroup
     """The processes that have the other samples."""
+    sample_weight: np.ndarray | None = None
+    """(n_samples,) As given."""
+
+    def select(self, samples):
+        """Return some of the samples, given by a mask or by indices (n_samples,)."""
+        given = None if self.sample_weight is None else self.sample_weight[samples]
+        return Samples(self.X[samples], self.y[samples], self.weight[samples], self.group, given)
 
 
 class InputValidation(BaseEstimator, ABC):
@@ -65,9 +72,8 @@ class InputValidation(BaseEstimator, ABC):
             return train, None
         size = {"test_size": self.validation_fraction, "random_state": check_random_state(self.random_state)}
         with _prefix_error(f"validation_fraction={self.validation_fraction} cannot split {len(train.y)} samples"):
-            parts = train_test_split(*train[:3], stratify=self._stratify(train.y), **size)
-        X_train, X_val, y_train, y_val, weight_train, weight_val = parts
-        return Samples(X_train, y_train, weight_train, group), Samples(X_val, y_val, weight_val, group)
+            parts = train_test_split(np.arange(len(train.y)), stratify=self._stratify(train.y), **size)
+        return tuple(train.select(samples) for samples in parts)
 
     def _validate_samples(self, X, y, sample_weight, group, *, reset, training):
         """Return validated samples, without those of weight zero."""
@@ -79,18 +85,17 @@ class InputValidation(BaseEstimator, ABC):
                 f"sample_weight must have a finite sum above zero, but sums to {weight.sum()}: only the ratios of the "
                 "weights matter, so divide them all by the largest, or leave out samples of weight zero."
             )
-        if not weight.all():
-            X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
         if training:
             check_same_settings(group, self._settings(X, y))
-        y, weight = self._check_target(y, weight, group, training=training)
-        return Samples(X, y, weight, group)
+        y, total_weight = self._check_target(y, weight, group, training=training)
+        given = None if sample_weight is None else weight
+        samples = Samples(X, y, total_weight, group, given)
+        return samples if total_weight.all() else samples.select(total_weight > 0)
 
     def _settings(self, X, y):
         """Return what must be the same on all ranks, as far as it can be compared."""
         own = {"device", "random_state", "verbose"}
-        plain = (bool, int, float, str, list, tuple, type(None))
-        shared = {n: v for n, v in self.get_params(deep=False).items() if n not in own and isinstance(v, plain)}
+        shared = {name: _comparable(v) for name, v in self.get_params(deep=False).items() if name not in own}
         names = tuple(getattr(self, "feature_names_in_", ()))
         shared |= {"n_features": X.shape[1], "feature_names": names, "dtype": X.dtype.name, "n_outputs": y.shape[1:]}
         return shared | {"model": type(self).__name__}
@@ -99,7 +104,7 @@ class InputValidation(BaseEstimator, ABC):
         """Return rows, and targets if given, as scikit-learn's checks leave them, the rows dense or CSR."""
         X, *y = arrays
         try:
-            return validate_data(self, check_sparse(X), *y, accept_sparse="csr", **checks)
+            found = validate_data(self, check_sparse(X), *y, accept_sparse="csr", **checks)
         except ValueError as error:
             if "convert string to float" not in str(error) or not _has_strings(X):
                 raise
@@ -107,11 +112,26 @@ class InputValidation(BaseEstimator, ABC):
                 f"X contains strings ({error}): encode categorical columns first, e.g. "
                 f"make_pipeline(OneHotEncoder(handle_unknown='ignore'), {type(self).__name__}())."
             ) from error
+        rows, *targets = found if y else (found,)
+        if rows.dtype.kind != "f":  # scikit-learn leaves frames of sparse booleans as they are
+            rows = rows.astype(np.float64)
+        return (rows, *targets) if y else rows
 
     def _validate_rows(self, X):
         """Return the rows to predict, in the precision of the model."""
         check_is_fitted(self)
         return self._validate(X, dtype=self.factors_.dtype, reset=False)
+
+
+def _comparable(value):
+    """Return a parameter as a value that ranks can send and compare."""
+    if isinstance(value, dict):
+        return sorted(((repr(key), repr(each)) for key, each in value.items()))
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, bool | int | float | str | list | tuple | None):
+        return value
+    return getattr(value, "__qualname__", type(value).__qualname__)  # a function or another object
 
 
 def check_finite(X, *results):

@@ -177,4 +177,6 @@ class _WritableView:
 
 def as_read_only_tensor(array: NDArray[Any], device: torch.device) -> Tensor:
     """Return a tensor that must not be written to: on the CPU it shares the array's memory."""
+    if any(stride < 0 for stride in array.strides):  # torch has none
+        array = array.copy()
     return torch.as_tensor(array if array.flags.writeable else np.asarray(_WritableView(array)), device=device)

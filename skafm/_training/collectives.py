@@ -83,20 +83,37 @@ class SingleProcess(ProcessGroup):
 
 SINGLE_PROCESS = SingleProcess()
 _CURRENT: ContextVar[ProcessGroup] = ContextVar("process_group", default=SINGLE_PROCESS)
+_ACTIVE: list[ProcessGroup] = []
+"""The groups in use in any thread."""
 
 
 def current_group() -> ProcessGroup:
-    """Return the group of the fits that begin now in this context."""
-    return _CURRENT.get()
+    """Return the group of the fits that begin now in this thread.
+
+    Raises
+    ------
+    RuntimeError
+        If another thread uses a group: this one's fit would silently have one rank's rows, or disturb the order of the
+        other's calls.
+    """
+    group = _CURRENT.get()
+    if group is SINGLE_PROCESS and _ACTIVE:
+        raise RuntimeError(
+            "data_parallel is active in another thread: fit in the thread that entered it, one model after another, "
+            "e.g. without Parallel(backend='threading')."
+        )
+    return group
 
 
 @contextmanager
 def use_group(group: ProcessGroup) -> Iterator[None]:
     """Make a group the current one."""
     token = _CURRENT.set(group)
+    _ACTIVE.append(group)
     try:
         yield
     finally:
+        _ACTIVE.remove(group)
         _CURRENT.reset(token)
 
 

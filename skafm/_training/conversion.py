@@ -1,5 +1,6 @@
 """From NumPy and SciPy to torch and back: devices, data sets, parameters, predictions."""
 
+import os
 from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from typing import Any
@@ -13,6 +14,10 @@ from skafm._training.batching import CSRRows, Dataset, as_read_only_tensor, spli
 from skafm._training.collectives import ProcessGroup
 from skafm._training.loop import predict
 from skafm.nn._base import Model
+
+if hasattr(os, "register_at_fork"):
+    # A forked child has no threads but the one that forked: to wait for those of the parent's pool takes forever.
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 def resolve_device(device: Any) -> torch.device:
@@ -37,15 +42,22 @@ def make_generator(seed: int, device: torch.device) -> torch.Generator:
 
 
 def to_dataset(
-    X: Any, target: NDArray[Any], weight: NDArray[Any], group: ProcessGroup, device: torch.device
+    X: Any,
+    target: NDArray[Any],
+    weight: NDArray[Any],
+    group: ProcessGroup,
+    device: torch.device,
+    *,
+    normalize: bool = True,
 ) -> Dataset:
-    """Put rows, targets and sample weights on the device; the weights get mean 1 over all processes of the group."""
+    """Put rows, targets and sample weights on the device; ``normalize`` gives the weights of all processes mean 1."""
     _raise_trim_threshold()
     rows = CSRRows.from_scipy(X, device)
     lows, highs = zip(*group.all_gather((weight.min(), weight.max())), strict=True)
-    mean = group.all_reduce_sum(weight.sum()) / group.all_reduce_sum(len(weight))
+    mean = group.all_reduce_sum(weight.sum()) / group.all_reduce_sum(len(weight)) if normalize else 1.0
     tensor = partial(torch.tensor, dtype=rows.dtype, device=device)
-    return Dataset(rows, tensor(target), None if min(lows) == max(highs) else tensor(weight / mean), group)
+    equal = min(lows) == max(highs) and (normalize or min(lows) == 1)
+    return Dataset(rows, tensor(target), None if equal else tensor(weight / mean), group)
 
 
 @cache
@@ -58,20 +70,20 @@ def _raise_trim_threshold() -> None:
     torch.empty(2**25 - 2**16, dtype=torch.uint8)  # blocks above 32 MiB do not move the threshold
 
 
-def get_intercept(model: Model) -> Tensor:
-    """Return the parameter w0, which every model has under this name, at the top or in its linear part."""
-    return next(p for name, p in model.named_parameters() if name.rpartition(".")[2] == "intercept")
+def intercept_of(model: Model) -> tuple[str, Tensor]:
+    """Return name and parameter of w0, which every model has under this name, at the top or in its linear part."""
+    return next((name, p) for name, p in model.named_parameters() if name.rpartition(".")[2] == "intercept")
 
 
 def set_intercept(model: Model, intercept: ArrayLike) -> None:
     """Set the parameter w0."""
     (value,) = tensors_like(model, intercept)
-    get_intercept(model).detach().copy_(value)
+    intercept_of(model)[1].detach().copy_(value)
 
 
 def tensors_like(model: Model, *numbers: ArrayLike) -> tuple[Tensor, ...]:
     """Return numbers as tensors of the model's dtype, on its device."""
-    like = get_intercept(model)
+    _, like = intercept_of(model)
     return tuple(torch.as_tensor(np.asarray(number), dtype=like.dtype, device=like.device) for number in numbers)
 
 
@@ -83,6 +95,8 @@ def load_parameters(
     state = {name: torch.tensor(array, dtype=dtypes[name], device=device) for name, array in parameters.items()}
     model.load_state_dict(state, assign=True)
     model.load_state_dict(model._rescaled_parameters(*tensors_like(model, shift, scale)), assign=True)
+    name, _ = intercept_of(model)
+    set_intercept(model, np.add(shift, np.multiply(scale, parameters[name])))  # in float64, if it is
 
 
 def load_shared(model: Model, parameters: Mapping[str, NDArray[Any]], device: torch.device) -> None:

@@ -40,6 +40,8 @@ class BatchConfig(NamedTuple):
     """Whether each epoch takes the rows in a new order."""
     memory: int
     """Bytes: a batch that needs more is processed in micro-batches, whose gradients add up to the same step."""
+    rows_per_step: int = 0
+    """A batch with fewer rows takes a smaller step: its gradients are multiplied by its share of this number."""
 
 
 def train(
@@ -76,12 +78,13 @@ def train(
     """
     lengths, group = dataset.rows.indptr.diff(), dataset.group
     worst = config.batch_size * float(model._bytes_per_row(lengths).max())
-    memory = config.memory if worst > config.memory else None
+    split = worst > config.memory and not model._needs_whole_batch
+    memory = config.memory if split else None
     batches = _partition_batches(group.all_gather(len(dataset.rows)), group.rank, config.batch_size)
     for epoch in count(1):
         model.train()
         order = _row_order(dataset, config, generator)
-        loss = _run_epoch(model, dataset, objective, optimizer, order, batches, memory)
+        loss = _run_epoch(model, dataset, objective, optimizer, order, batches, config.rows_per_step, memory)
         if not (math.isfinite(loss) and _all_finite(model, optimizer)):
             what = "A gradient became too large" if math.isfinite(loss) else f"The loss became {loss}"
             raise DivergenceError(f"{what} in epoch {epoch}")
@@ -120,6 +123,7 @@ def _run_epoch(
     optimizer: Optimizer,
     order: Tensor,
     batches: Sequence[tuple[int, int]],
+    rows_per_step: int,
     memory: int | None,
 ) -> float:
     """Take a step on each batch and return the mean objective."""
@@ -128,6 +132,9 @@ def _run_epoch(
     for rows, (local_size, size) in zip(parts, batches, strict=True):
         step = compute_step(model, dataset, rows, objective, memory)
         step = dataset.group.all_reduce(step, local_size / size, optimizer.parameters)
+        if size < rows_per_step:
+            for gradient in step.gradients.values():
+                gradient.mul_(size / rows_per_step)
         optimizer.step(step.parameters, step.gradients, dict.fromkeys(step.tables, step.features))
         total += size * step.loss
         n += size
@@ -152,7 +159,7 @@ def compute_step(model: Model, dataset: Dataset, rows: Tensor, objective: Object
     whole = [(slice(None), batch)]
     for part, micro_batch in whole if memory is None else split_batch(batch, _bytes_of(model, batch), memory):
         known = transposed if micro_batch is batch else None
-        options = {} if weight is None or not model._needs_sample_weight else {"weight": weight[part]}
+        options = {} if weight is None or not model._needs_whole_batch else {"weight": weight[part]}
         raw: Tensor = functional_call(model, parameters, (*micro_batch, known), options)
         losses = objective.loss(raw, target[part])
         loss = (losses.sum() if weight is None else weight[part] @ losses) / n_rows

@@ -23,14 +23,19 @@ class Optimizer(ABC):
 
     initial_states: ClassVar[tuple[float, ...]] = ()
     """Initial value of each state tensor of a parameter."""
+    n_row_states: ClassVar[int] = 0
+    """Number of further states with one number for each row of a parameter, (rows, 1, ...), initially 0."""
+    momentum_states: ClassVar[tuple[int, ...]] = ()
+    """Which of all states belong to a mean of gradients, from which another training does not resume."""
 
     def __init__(self, parameters: Mapping[str, Tensor], learning_rate: float) -> None:
         self.parameters, self.learning_rate = parameters, learning_rate
-        self.n_steps = 0
-        self.states = {
-            name: [torch.full_like(parameter, value) for value in self.initial_states]
-            for name, parameter in parameters.items()
-        }
+        self.states = {name: self._initialize(parameter) for name, parameter in parameters.items()}
+
+    def _initialize(self, parameter: Tensor) -> list[Tensor]:
+        states = [torch.full_like(parameter, value) for value in self.initial_states]
+        shape = parameter.shape[:1] + (1,) * (parameter.ndim - 1)
+        return states + [parameter.new_zeros(shape) for _ in range(self.n_row_states)]
 
     @torch.no_grad()
     def step(self, values: Mapping[str, Tensor], gradients: Mapping[str, Tensor], rows: Mapping[str, Tensor]) -> None:
@@ -45,7 +50,6 @@ class Optimizer(ABC):
         rows : dict of str to Tensor
             For some parameters, the distinct rows that have a gradient.
         """
-        self.n_steps += 1
         for name, value in values.items():
             if name not in rows:
                 value.sub_(self._direction(gradients[name], *self.states[name]), alpha=self.learning_rate)
@@ -80,17 +84,25 @@ class Adagrad(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba, 2015); a row's moments decay only in steps that touch it, as in torch's ``SparseAdam``."""
+    """Adam (Kingma and Ba, 2015); a row's moments decay only in steps that touch it, as in torch's ``SparseAdam``.
+
+    Unlike there, their bias is corrected by the steps that touched the row: by the number of all steps, a row that is
+    first touched late would move by 3.16 learning rates.
+    """
 
     initial_states = (0.0, 0.0)
+    n_row_states = 2
+    momentum_states = (0, 2)
 
     def _direction(self, gradient: Tensor, *states: Tensor) -> Tensor:
-        mean, square = states
+        mean, square, mean_weight, square_weight = states  # the weights are 1 - 0.9^steps and 1 - 0.999^steps
         mean.lerp_(gradient, 0.1)
         square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-        scale = (1 - 0.999**self.n_steps) ** 0.5
-        root = torch.sqrt(square, out=gradient).add_(1e-8 * scale)
-        return torch.div(mean, root, out=root).mul_(scale / (1 - 0.9**self.n_steps))
+        mean_weight.mul_(0.9).add_(0.1)
+        square_weight.mul_(0.999).add_(0.001)
+        scale = square_weight.sqrt()
+        root = torch.sqrt(square, out=gradient).add_(scale, alpha=1e-8)
+        return torch.div(mean, root, out=root).mul_(scale.div_(mean_weight))
 
 
 SOLVERS: dict[str, type[Optimizer]] = {"adagrad": Adagrad, "adam": Adam, "sgd": SGD}

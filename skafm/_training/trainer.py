@@ -4,18 +4,22 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from skafm._training.batching import Dataset
+from skafm._training.batching import Dataset, as_read_only_tensor
 from skafm._training.collectives import SINGLE_PROCESS, ProcessGroup
-from skafm._training.conversion import tensors_like
+from skafm._training.conversion import intercept_of, tensors_like
 from skafm._training.errors import DivergenceError
 from skafm._training.loop import BatchConfig, Objective, predict, train
 from skafm._training.losses import LOSSES
 from skafm._training.optimizers import SOLVERS
 from skafm.nn._base import Model
+
+_COARSE = 1e-3
+"""By this share of the spread of y predictions may be rounded."""
 
 
 class Trainer:
@@ -54,7 +58,7 @@ class Trainer:
         group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         self.model, self.generator, self.config, self.group = model, generator, config, group
-        if model._needs_sample_weight and group is not SINGLE_PROCESS:
+        if model._needs_whole_batch and group is not SINGLE_PROCESS:
             raise ValueError(
                 f"{type(model).__name__} has batch normalization, which needs each batch as a whole: fit it in one "
                 "process."
@@ -85,24 +89,52 @@ class Trainer:
             raise DivergenceError(f"The validation loss became {loss}")
         return loss
 
-    def rescaled_parameters(self, shift: ArrayLike, scale: ArrayLike) -> dict[str, NDArray[Any]]:
-        """Return copies of the parameters that make the raw score ``shift + scale * raw``."""
-        own = {p.data_ptr() for p in self.model.parameters()}
-        rescaled = self.model._rescaled_parameters(*tensors_like(self.model, shift, scale))
-        for name, p in rescaled.items():
-            if not bool(p.isfinite().all()):
+    def center_residuals(self, dataset: Dataset, share: float) -> None:
+        """Add to w0 a share of the weighted mean residual, target minus raw score, of a data set."""
+        raw = predict(self.model, dataset.rows, self.model._predict_batch_size, self.config.memory)
+        residual = (dataset.target - raw).double()  # (n_samples,) or (n_samples, C)
+        weight = residual.new_ones(len(residual)) if dataset.weight is None else dataset.weight.double()
+        total = self.group.all_reduce_sum
+        mean = total((weight @ residual).numpy(force=True)) / total(float(weight.sum()))
+        _, intercept = intercept_of(self.model)
+        with torch.no_grad():
+            intercept += torch.as_tensor(share * mean, dtype=intercept.dtype, device=intercept.device)
+
+    def rescaled_parameters(
+        self, shift: ArrayLike, scale: ArrayLike, *, in_place: bool = False
+    ) -> dict[str, NDArray[Any]]:
+        """Return the parameters that make the raw score ``shift + scale * raw``, as copies or in the model's memory.
+
+        w0 is float64 if the precision of the model is too low for it, next to ``scale``.
+        """
+        name, w0 = intercept_of(self.model)
+        intercept = np.add(shift, np.multiply(scale, w0.detach().double().numpy(force=True)))
+        numbers = tensors_like(self.model, shift, scale)
+        if in_place:
+            self.model._rescale_(*numbers)
+            rescaled = {each: p.detach() for each, p in self.model.named_parameters()}
+        else:
+            own = {p.data_ptr() for p in self.model.parameters()}
+            rescaled = self.model._rescaled_parameters(*numbers)
+            rescaled = {each: p.detach().clone() if p.data_ptr() in own else p for each, p in rescaled.items()}
+        for each, p in rescaled.items():
+            if p.numel() and not bool(torch.stack(p.aminmax()).isfinite().all()):  # isfinite alone makes copies
                 raise ValueError(
-                    f"In the units of y, {name} does not fit {p.dtype}: lower learning_rate (now "
+                    f"In the units of y, {each} does not fit {p.dtype}: lower learning_rate (now "
                     f"{self.optimizer.learning_rate}), pass X in float64, or y in other units."
                 )
-        return {
-            name: (p.detach().clone() if p.data_ptr() in own else p.detach()).numpy(force=True)
-            for name, p in rescaled.items()
-        }
+        arrays = {each: p.numpy(force=True) for each, p in rescaled.items()}
+        if np.any(np.spacing(np.abs(arrays[name])) > _COARSE * np.asarray(scale)):
+            arrays[name] = intercept
+        return arrays
 
-    def snapshot(self) -> dict[str, Tensor]:
-        """Return a copy of the parameters, for ``restore``."""
-        return {name: p.detach().clone() for name, p in self.model.named_parameters()}
+    def snapshot(self, into: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Return a copy of the parameters, for ``restore``; if ``into`` is an earlier one, in its memory."""
+        if into is None:
+            return {name: p.detach().clone() for name, p in self.model.named_parameters()}
+        for name, parameter in self.model.named_parameters():
+            into[name].copy_(parameter.detach())
+        return into
 
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
         """Set the parameters to those of a snapshot."""
@@ -115,18 +147,43 @@ class Trainer:
         states = self.optimizer.states.items()
         return {
             "solver": type(self.optimizer).__name__,
-            "n_steps": self.optimizer.n_steps,
+            "rows_per_step": self.config.rows_per_step,
             "states": {name: [state.numpy(force=True) for state in each] for name, each in states},
             "device": self.generator.device.type,
             "generator": self.generator.get_state().numpy(),
         }
 
+    def release_optimizer(self) -> dict[str, Any]:
+        """Free the memory of the optimizer's states, and return what ``compact_state_dict`` keeps of them."""
+        compact = self.compact_state_dict()
+        self.optimizer.states = {}
+        return compact
+
+    def compact_state_dict(self) -> dict[str, Any]:
+        """Return the states that another training needs to resume with steps of the same size.
+
+        Of a table there is one number for each feature, the mean of its state; there is no momentum and no generator.
+        """
+
+        def compact(name: str, number: int, state: Tensor) -> NDArray[Any]:
+            if number in self.optimizer.momentum_states:
+                state = state.new_zeros(())
+            elif name in self.model._per_feature and state.ndim > 1:
+                state = state.flatten(1).mean(1).view(-1, *[1] * (state.ndim - 1))  # (n_features, 1, ...)
+            return state.numpy(force=True)
+
+        states = self.optimizer.states.items()
+        return {
+            "solver": type(self.optimizer).__name__,
+            "rows_per_step": self.config.batch_size,
+            "states": {name: [compact(name, i, state) for i, state in enumerate(each)] for name, each in states},
+        }
+
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Resume: another solver starts anew, and so does the generator on another type of device."""
         if state_dict["solver"] == type(self.optimizer).__name__:
-            self.optimizer.n_steps = state_dict["n_steps"]
             for name in state_dict["states"].keys() & self.optimizer.states.keys():
                 for own, state in zip(self.optimizer.states[name], state_dict["states"][name], strict=True):
-                    own.copy_(torch.from_numpy(state))
-        if state_dict["device"] == self.generator.device.type:
-            self.generator.set_state(torch.from_numpy(state_dict["generator"]))
+                    own.copy_(as_read_only_tensor(state, torch.device("cpu")))
+        if state_dict.get("device") == self.generator.device.type:
+            self.generator.set_state(torch.tensor(state_dict["generator"]))

@@ -76,6 +76,7 @@ def sample_negatives(
     table: NDArray[Any] = check_array(X, dtype=None, ensure_all_finite=False, ensure_min_features=2)
     users = _check_columns(item_column, user_columns, table.shape[1])
     check_scalar(n_negatives, "n_negatives", Integral, min_val=1)
+    _check_sortable(table, (item_column, *users))
     items, item = np.unique(table[:, item_column], return_inverse=True)  # (n_items,), (n_logs,)
     group = _encode_groups(table[:, users])  # (n_logs,)
     unseen = _UnseenItems(group, item, len(items))
@@ -95,6 +96,18 @@ def _check_columns(item_column: int, user_columns: int | Sequence[int], n_column
     if not users or item_column in users:
         raise ValueError(f"user_columns must have at least one column, other than {item_column=}, got {user_columns}.")
     return users
+
+
+def _check_sortable(X: NDArray[Any], columns: Sequence[int]) -> None:
+    """Raise a ValueError if a column has missing values, or values of types that cannot be compared."""
+    for column in columns:
+        try:
+            np.sort(X[:, column])
+        except TypeError as error:
+            raise ValueError(
+                f"Column {column} of X has missing values or mixed types ({error}): fill in the missing values, and "
+                "use one type."
+            ) from error
 
 
 def _encode_groups(columns: NDArray[Any]) -> NDArray[np.int64]:

@@ -224,9 +224,11 @@ class Explanation:
                 f"fields must have the field of each of the {len(self.feature_names)} features, but has shape "
                 f"{fields.shape}."
             )
-        named = Explanation(**vars(self) | {"feature_names": fields}).to_frame()
-        swap = named["feature_j"].notna() & (named["feature_j"].astype(str) < named["feature_i"].astype(str))
-        named.loc[swap, ["feature_i", "feature_j"]] = named.loc[swap, ["feature_j", "feature_i"]].to_numpy()
+        rank = np.unique(fields if fields.dtype.kind != "O" else fields.astype(str), return_inverse=True)[1]
+        i, j = self.feature_i, self.feature_j
+        ordered = rank[i] <= rank[j]  # (n_pairs,)
+        pairs = {"feature_i": np.where(ordered, i, j), "feature_j": np.where(ordered, j, i)}
+        named = Explanation(**vars(self) | pairs | {"feature_names": fields.astype(object)}).to_frame()
         named = named.rename(columns={"feature_i": "field_i", "feature_j": "field_j"})
         keys = [name for name in ("row", "output", "term", "field_i", "field_j") if name in named]
         groups = named.groupby(keys, sort=False, dropna=False)

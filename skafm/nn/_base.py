@@ -38,8 +38,8 @@ class Model(nn.Module, ABC):
 
     _per_feature: ClassVar[tuple[str, ...]] = ("linear.weight", "factors")
     """Names of the parameters with one row for each feature."""
-    _needs_sample_weight: ClassVar[bool] = False
-    """Whether ``forward`` takes the rows' weights as ``weight`` in training."""
+    _needs_whole_batch: ClassVar[bool] = False
+    """Whether rows of a batch depend on one another in training; ``forward`` then takes their weights as ``weight``."""
     _predict_batch_size: ClassVar[int] = 2**14
     """Most rows that are predicted at once."""
 
@@ -53,15 +53,31 @@ class Model(nn.Module, ABC):
     def _bytes_per_row(self, lengths: Tensor) -> Tensor:
         """Return the memory (B,) in bytes that rows of these lengths (B,) need, the parameters not counted."""
 
+    def _multipliers(self, scale: Tensor) -> dict[str, Tensor]:
+        """Return what each parameter is multiplied by, if not by 1, to make the raw score ``scale * raw``."""
+        multipliers: dict[str, Tensor] = {}
+        for name, parameter in self.named_parameters():
+            if name in {"linear.intercept", "intercept", "linear.weight"}:
+                multipliers[name] = scale
+            elif name == "projection":  # (k,) or (C, k)
+                multipliers[name] = scale.unsqueeze(-1) if parameter.ndim > 1 else scale
+        return multipliers
+
     @torch.no_grad()
     def _rescaled_parameters(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
         """Return the parameters that make the raw score ``shift + scale * raw``; both scalars, or (C,)."""
-        state: dict[str, Tensor] = dict(self.named_parameters())
-        for name, parameter in self.named_parameters():
-            if name in {"linear.intercept", "intercept"}:
-                state[name] = shift + scale * parameter
-            elif name == "linear.weight":
-                state[name] = parameter * scale
-            elif name == "projection":  # (k,) or (C, k)
-                state[name] = parameter * (scale.unsqueeze(-1) if parameter.ndim > 1 else scale)
+        multipliers = self._multipliers(scale)
+        state = {name: p * multipliers[name] if name in multipliers else p for name, p in self.named_parameters()}
+        for name in state.keys() & {"linear.intercept", "intercept"}:
+            state[name] = shift + state[name]
         return state
+
+    @torch.no_grad()
+    def _rescale_(self, shift: Tensor, scale: Tensor) -> None:
+        """Do that in place."""
+        multipliers = self._multipliers(scale)
+        for name, parameter in self.named_parameters():
+            if name in multipliers:
+                parameter.mul_(multipliers[name])
+            if name in {"linear.intercept", "intercept"}:
+                parameter.add_(shift)

@@ -52,7 +52,7 @@ class DeepCross(Model):
     """
 
     _per_feature = ("factors", "fields")
-    _needs_sample_weight = True
+    _needs_whole_batch = True
 
     def __init__(
         self,

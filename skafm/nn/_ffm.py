@@ -101,7 +101,7 @@ class FFM(PairModel):
         features = torch.arange(len(table), device=table.device)
         own_field = self.factors[features, self.fields]  # (n_features, k), v_{i,f(i)}
         squares = _sparse_ops.power_sum(own_field, 2, *batch)  # (B, k)
-        return (total - squares) / 2
+        return _sparse_ops.zero_short_rows((total - squares) / 2, 2, values, offsets)
 
     def _pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, None]:
         """Return the interactions, (c,) or (c, C), of pairs of features (c,) with the values x_i x_j (c,)."""
@@ -114,8 +114,7 @@ class FFM(PairModel):
         n_elements = self.n_fields * self.factors[0].numel()
         return 128 * lengths.long() + 6 * self.factors.element_size() * n_elements
 
-    @torch.no_grad()
-    def _rescaled_parameters(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
-        """Return the parameters that make the raw score ``shift + scale * raw``; both scalars, or (C,)."""
-        state = super()._rescaled_parameters(shift, scale)
-        return state if self.projection is not None else state | {"factors": self.factors * scale.sqrt()}
+    def _multipliers(self, scale: Tensor) -> dict[str, Tensor]:
+        """Return what each parameter is multiplied by, if not by 1, to make the raw score ``scale * raw``."""
+        multipliers = super()._multipliers(scale)
+        return multipliers if self.projection is not None else multipliers | {"factors": scale.sqrt()}

@@ -1,6 +1,9 @@
 """Factorization machine (Rendle, 2010)."""
 
+from collections.abc import Sequence
+
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -89,6 +92,41 @@ class FM(PairModel):
             pooled = pooled * functional.dropout_mask(pooled.shape, self.dropout, self.generator, self.factors)
         return raw + (pooled.sum(1) if self.projection is None else linear(pooled, self.projection))
 
+    @torch.no_grad()
+    def _center_fields(self, fields: Sequence[slice], frequency: ArrayLike) -> None:
+        """Center embeddings and weights in each field, without a change of the predictions of complete rows.
+
+        If rows have exactly one feature, with the value 1, in each field g, predictions do not change with m_g the mean
+        vector of field g, M the sum of all m_g, and
+
+        ``v_i <- v_i - m_g``, ``w_i <- w_i + p' ((v_i - m_g) * (M - m_g))``, ``w0 <- w0 + p' sum_{g<h} (m_g * m_h)``
+
+        for the features i of each field g (for a feature of none m_g is 0); then the mean of w in each field goes into
+        w0. A row that lacks a field, such as that of a new user, is so predicted as that of the average user.
+
+        Parameters
+        ----------
+        fields : sequence of slice
+            The features of each field.
+        frequency : array-like of shape (n_features,)
+            Number, or weight, of the rows that have each feature. Features that no row has keep their embedding and
+            weight: relative to the others they are those of the average feature.
+        """
+        intercept, weight, V = self.linear.intercept, self.linear.weight, self.factors
+        p = V.new_ones(V.shape[1]) if self.projection is None else self.projection  # (k,) or (C, k)
+        frequency = torch.as_tensor(frequency, dtype=V.dtype, device=V.device)  # (n_features,)
+        means = torch.stack([frequency[field] @ V[field] / frequency[field].sum() for field in fields])  # (F, k)
+        total = means.sum(0)  # (k,)
+        for field, m in zip(fields, means, strict=True):
+            V[field].addr_((frequency[field] > 0).to(V.dtype), m, alpha=-1)  # without a second table
+            weight[field] -= linear(V[field], p * m)
+        weight.add_(linear(V, p * total))
+        intercept.add_(linear((total.square() - means.square().sum(0)) / 2, p))
+        for field in fields:
+            mean = frequency[field] @ weight[field] / frequency[field].sum()  # () or (C,)
+            weight[field] -= mean * (frequency[field] > 0).view(-1, *[1] * mean.ndim)
+            intercept.add_(mean)
+
     def _pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, None]:
         """Return the interactions, (c,) or (c, C), of pairs of features (c,) with the values x_i x_j (c,)."""
         interactions = self.factors[left] * self.factors[right] * product.unsqueeze(1)  # (c, k)
@@ -99,8 +137,7 @@ class FM(PairModel):
         # For each entry: index, value, row and order, twice. For each row: pooled factors, their gradient and mask.
         return 64 * lengths.long() + 4 * self.factors.element_size() * self.factors.shape[1]
 
-    @torch.no_grad()
-    def _rescaled_parameters(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
-        """Return the parameters that make the raw score ``shift + scale * raw``; both scalars, or (C,)."""
-        state = super()._rescaled_parameters(shift, scale)
-        return state if self.projection is not None else state | {"factors": self.factors * scale.sqrt()}
+    def _multipliers(self, scale: Tensor) -> dict[str, Tensor]:
+        """Return what each parameter is multiplied by, if not by 1, to make the raw score ``scale * raw``."""
+        multipliers = super()._multipliers(scale)
+        return multipliers if self.projection is not None else multipliers | {"factors": scale.sqrt()}

@@ -83,9 +83,10 @@ class HOFM(PairModel):
         sums = self._power_sums(indices, values, offsets, transposed)
         order = len(sums)
         # Order m needs the power sums 1 to m of its embeddings; sums[t - 1] has the orders from max(t, 2) on.
-        kernels = [
-            functional.anova([sums[t - 1][:, m - max(t, 2)] for t in range(1, m + 1)]) for m in range(2, order + 1)
-        ]
+        kernels = []
+        for m in range(2, order + 1):
+            kernel = functional.anova([sums[t - 1][:, m - max(t, 2)] for t in range(1, m + 1)])  # (B, k)
+            kernels.append(_sparse_ops.zero_short_rows(kernel, m, values, offsets))
         interactions = torch.cat(kernels, 1)  # each (B, k) -> (B, (order - 1) k)
         if self.training and self.dropout > 0:
             shape = interactions.shape
@@ -152,11 +153,10 @@ class HOFM(PairModel):
         n_elements = self.factors[0].numel() * (self.factors.shape[1] + 1)
         return 64 * lengths.long() + 8 * self.factors.element_size() * n_elements
 
-    @torch.no_grad()
-    def _rescaled_parameters(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
-        """Return the parameters that make the raw score ``shift + scale * raw``; both scalars, or (C,)."""
-        state = super()._rescaled_parameters(shift, scale)
+    def _multipliers(self, scale: Tensor) -> dict[str, Tensor]:
+        """Return what each parameter is multiplied by, if not by 1, to make the raw score ``scale * raw``."""
+        multipliers = super()._multipliers(scale)
         if self.projection is not None:
-            return state
+            return multipliers
         roots = scale ** (1 / torch.arange(2, self.factors.shape[1] + 2, device=scale.device).to(scale))  # (order - 1,)
-        return state | {"factors": self.factors * roots.unsqueeze(1)}
+        return multipliers | {"factors": roots.unsqueeze(1)}

@@ -90,7 +90,7 @@ def bi_interaction(
     Tensor of shape (B, k)
     """
     result: Tensor = _BiInteraction.apply(factors, indices, values, offsets, transposed)  # type: ignore[no-untyped-call]
-    return result
+    return zero_short_rows(result, 2, values, offsets)
 
 
 def interaction(
@@ -109,7 +109,7 @@ def interaction(
     Tensor of shape (B,)
     """
     result: Tensor = _Interaction.apply(factors, indices, values, offsets, transposed)  # type: ignore[no-untyped-call]
-    return result
+    return zero_short_rows(result, 2, values, offsets)
 
 
 def field_sum(
@@ -146,6 +146,17 @@ def field_sum(
         transposed = TransposedBatch(rows * n_fields + field, x, feature_offsets.long())
     values = None if values is None else values[order]  # (N,)
     return linear(table, indices[order].long(), values, cell_offsets, transposed).view(-1, n_fields, table.shape[1])
+
+
+def zero_short_rows(result: Tensor, length: int, values: Tensor | None, offsets: Tensor) -> Tensor:
+    """Return results (B, ...) with 0 for rows of fewer than ``length`` entries, in place of rounding errors.
+
+    If all values are 1 they are 0 already: v v and v^2 are the same number, but (v x) (v x) and v^2 x^2 are not.
+    """
+    if values is None:
+        return result
+    short = offsets.diff() < length  # (B,)
+    return result.masked_fill(short.view(-1, *[1] * (result.ndim - 1)), 0.0)
 
 
 class _Linear(torch.autograd.Function):

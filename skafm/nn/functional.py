@@ -426,7 +426,7 @@ def dropout_mask(shape: tuple[int, ...], p: float, generator: torch.Generator | 
     (torch.Size([2, 3]), True)
     """
     # Four draws of 16 bits from each 64-bit random number, as drawing takes most of the time of dropout.
-    size, dropped = math.prod(shape), min(round(p * 2**16), 2**16 - 1)
+    size, dropped = math.prod(shape), min(round(float(p) * 2**16), 2**16 - 1)
     words = torch.empty(-(-size // 4), dtype=torch.int64, device=like.device).random_(
         -(2**63), None, generator=generator
     )

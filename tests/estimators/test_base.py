@@ -49,14 +49,6 @@ def test_partial_fit_continues_with_another_solver(Estimator, data):
     assert np.abs(model.factors_ - before).max() > 0
 
 
-@regressors
-def test_partial_fit_keeps_the_units_of_the_first_call(Estimator, data):
-    X, y = data(Estimator)
-    model = Estimator(random_state=0, learning_rate=1e-12).partial_fit(X, 100 + 5 * y)
-    before = model.predict(X)
-    np.testing.assert_allclose(model.partial_fit(X, y - 7).predict(X), before, rtol=1e-6)
-
-
 @every
 def test_partial_fit_counts_its_calls_as_epochs(Estimator, data):
     X, y = data(Estimator)

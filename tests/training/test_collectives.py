@@ -67,8 +67,11 @@ def test_group_ends_with_its_context_after_an_error():
     assert current_group() is SINGLE_PROCESS
 
 
-def test_group_is_not_that_of_other_threads():
-    with use_group(Ranks()), ThreadPoolExecutor(1) as pool:
+def test_fit_in_another_thread_is_refused():
+    active = "data_parallel is active in another thread"
+    with use_group(Ranks()), ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match=active):
+        pool.submit(current_group).result()
+    with ThreadPoolExecutor(1) as pool:
         assert pool.submit(current_group).result() is SINGLE_PROCESS
 
 

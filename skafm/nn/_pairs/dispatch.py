@@ -69,6 +69,9 @@ def attentional_interaction(
     """
     parameters, batch = (factors, weight, bias, attention_projection), (indices, values, offsets)
     limits = _limits(factors, max_pairs, matmul_dtype, chunk_elements)
+    if projection.ndim > 1 and len(projection) > projection.shape[1]:  # more outputs than factors: pool first
+        pooled = _attend(parameters, batch, limits)
+        return linear(pooled if dropout_mask is None else pooled * dropout_mask, projection)
     if projection.ndim > 1:
         return _attend(parameters, batch, limits, projection, dropout_mask)
     return _attend(parameters, batch, limits, projection.unsqueeze(0), dropout_mask).squeeze(1)

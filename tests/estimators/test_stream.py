@@ -1,0 +1,227 @@
+"""Learning from a stream: partial_fit finds the units of y as it goes, weighs rows alike, and resumes after fit."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from skafm import AFMClassifier, AFMRegressor, DeepCrossRegressor, FMClassifier, FMRegressor, NFMRegressor
+from skafm._training.optimizers import Adam
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+both = pytest.mark.parametrize("Estimator", [FMRegressor, AFMRegressor])
+
+
+def draw(n=2000, n_fields=3, n_levels=8, seed=0):
+    """Return one-hot rows, and a target of main effects and interactions in a unit of its own."""
+    rng = np.random.default_rng(seed)
+    levels = rng.integers(n_levels, size=(n, n_fields))
+    indices = (levels + np.arange(n_fields) * n_levels).ravel()
+    X = sparse.csr_array((np.ones(n * n_fields), indices, np.arange(0, n * n_fields + 1, n_fields)))
+    main, V = rng.normal(size=(n_fields, n_levels)), 0.6 * rng.normal(size=(n_fields, n_levels, 3))
+    y = sum(main[f, levels[:, f]] for f in range(n_fields))
+    y += sum((V[f, levels[:, f]] * V[g, levels[:, g]]).sum(1) for f in range(n_fields) for g in range(f))
+    return X, 500 + 30 * (y + 0.5 * rng.normal(size=n))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return draw()
+
+
+def stream(model, X, y, size, **options):
+    for start in range(0, X.shape[0], size):
+        model.partial_fit(X[start : start + size], y[start : start + size], **options)
+    return model
+
+
+# --- units of y -------------------------------------------------------------------------------------------------------
+
+FIRST = {
+    "one row": lambda X, y: (X[:1], y[:1]),
+    "equal targets": lambda X, y: (X[:40], np.full(40, y[0])),
+    "zeros": lambda X, y: (X[:40], 0 * y[:40]),
+    "another unit": lambda X, y: (X[:40], 1e-4 * y[:40]),
+    "the lowest targets": lambda X, y: (X[np.argsort(y)[:40]], np.sort(y)[:40]),
+}
+
+
+@both
+@pytest.mark.parametrize("first", FIRST.values(), ids=FIRST)
+def test_first_part_does_not_spoil_the_stream(Estimator, first, data):
+    X, y = data
+    expected = Estimator(random_state=0)
+    model = Estimator(random_state=0).partial_fit(*first(X, y))
+    for _ in range(5):
+        expected.partial_fit(X, y)
+        model.partial_fit(X, y)
+    assert expected.score(X, y) > 0.8
+    assert model.score(X, y) > expected.score(X, y) - 0.02
+
+
+@both
+def test_single_rows_learn_at_least_what_one_call_does(Estimator, data):
+    X, y = (each[:600] for each in data)
+    whole = Estimator(random_state=0).partial_fit(X, y).score(X, y)
+    assert stream(Estimator(random_state=0), X, y, 1).score(X, y) > whole - 0.02
+    assert stream(Estimator(random_state=0), X, y, 50).score(X, y) > whole - 0.02
+
+
+@both
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_predictions_do_not_change_with_the_units(Estimator, n_outputs, data):
+    X, y = data
+    y = y if n_outputs == 1 else np.column_stack([y, -1e-3 * y])
+    model = Estimator(random_state=0, max_iter=3).fit(X, y)
+    before = model.predict(X)
+    spread = y.mean(axis=0) + 100 * (y - y.mean(axis=0))  # the same mean: the intercept stays, too
+    model.set_params(learning_rate=1e-12).partial_fit(X, spread)
+    assert np.all(model._target_scale[1] > 50 * y.std(axis=0))
+    np.testing.assert_allclose(model.predict(X), before, rtol=1e-6)
+
+
+@both
+def test_intercept_follows_the_mean_of_the_targets(Estimator, data):
+    X, y = data
+    model = Estimator(random_state=0, max_iter=3, early_stopping=False).fit(X, y)
+    before = model.predict(X)
+    model.set_params(learning_rate=1e-12).partial_fit(X, y + 100)  # half of the targets so far
+    expected = before + ((y + 100) - before).mean() / 2
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-6)
+
+
+@both
+def test_moments_of_a_stream_are_those_of_all_targets(Estimator, data):
+    X, y = data
+    weight = np.linspace(0, 2, len(y))
+    model = Estimator(random_state=0)
+    for part in np.split(np.arange(len(y)), [1, 2, 700]):
+        if weight[part].sum():
+            model.partial_fit(X[part], y[part], sample_weight=weight[part])
+    total, mean, std = model._target_moments
+    assert total == pytest.approx(weight.sum())
+    assert mean == pytest.approx(np.average(y, weights=weight), rel=1e-12)
+    assert std == pytest.approx(np.sqrt(np.average((y - mean) ** 2, weights=weight)), rel=1e-9)
+
+
+@pytest.mark.parametrize("unit", [1e-250, 1e250])
+def test_moments_of_extreme_targets_stay_in_range(unit, data):
+    X, y = data
+    model = stream(FMRegressor(random_state=0), X, unit * y, 1000)
+    assert model._target_moments[2] / unit == pytest.approx(y.std(), rel=1e-9)
+
+
+@both
+def test_float32_rows_and_targets_far_from_zero(Estimator, data):
+    X, y = data
+    y = (y - y.mean()) / y.std()
+    score = Estimator(random_state=0, max_iter=20).fit(X.astype(np.float32), y).score(X, y)
+    for mean in (1e6, -1e9):
+        model = Estimator(random_state=0, max_iter=20).fit(X.astype(np.float32), y + mean)
+        assert model.score(X.astype(np.float32), y + mean) == pytest.approx(score, abs=2e-3)
+        assert pickle.loads(pickle.dumps(model)).score(X, y + mean) == pytest.approx(score, abs=2e-3)
+        model.partial_fit(X[:100].astype(np.float32), y[:100] + mean)
+        assert model.score(X, y + mean) > score - 0.01
+
+
+# --- weights ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("Estimator", [FMClassifier, AFMClassifier])
+@pytest.mark.parametrize("size", [1, 2, 50])
+def test_class_weights_count_however_the_stream_is_cut(Estimator, size, data):
+    X, y = (each[:100] for each in data)
+    y = (y > np.quantile(y, 0.8)).astype(int)
+    options = {"random_state": 0, "solver": "sgd", "batch_size": size}
+    plain = stream(Estimator(**options), X, y, size, classes=[0, 1])
+    weighted = stream(Estimator(**options, class_weight={0: 1, 1: 4}), X, y, size, classes=[0, 1])
+    assert weighted.decision_function(X).mean() > plain.decision_function(X).mean() + 0.1
+
+
+@both
+def test_one_call_and_many_take_the_same_steps(Estimator, data):
+    X, y = (each[:400] for each in data)
+    weight = np.random.default_rng(0).uniform(0, 5, len(y))
+    y = np.tile([-1.0, 1.0], 200) * 30 + 500
+    weight = np.repeat(weight[::2], 2)  # the same mean and spread in each part
+    options = {"random_state": 0, "batch_size": 20, "solver": "sgd"}
+    whole = Estimator(**options).partial_fit(X, y, sample_weight=weight)
+    parts = Estimator(**options)
+    for start in range(0, 400, 20):
+        part = slice(start, start + 20)
+        parts.partial_fit(X[part], y[part], sample_weight=weight[part])
+    np.testing.assert_allclose(parts.factors_, whole.factors_, rtol=1e-9)
+    np.testing.assert_allclose(parts.coef_, whole.coef_, rtol=1e-9, atol=1e-12)
+
+
+# --- resuming ---------------------------------------------------------------------------------------------------------
+
+
+@both
+@pytest.mark.parametrize(("solver", "learning_rate"), [("adagrad", 0.05), ("adam", 0.01), ("sgd", 0.05)])
+def test_single_rows_after_fit_do_not_make_the_model_worse(Estimator, solver, learning_rate, data):
+    X, y = data
+    model = Estimator(random_state=0, solver=solver, learning_rate=learning_rate).fit(X[:1500], y[:1500])
+    model = pickle.loads(pickle.dumps(model))
+    before = model.score(X[1500:], y[1500:])
+    for row in range(50):
+        model.partial_fit(X[row : row + 1], y[row : row + 1])
+    assert model.score(X[1500:], y[1500:]) > before - 0.003
+
+
+@both
+@pytest.mark.parametrize(("solver", "learning_rate"), [("adagrad", 0.05), ("adam", 0.01)])
+def test_warm_starts_of_one_epoch_equal_one_fit(Estimator, solver, learning_rate, data):
+    X, y = data
+    options = {"random_state": 0, "solver": solver, "learning_rate": learning_rate, "early_stopping": False, "tol": 0}
+    whole = Estimator(**options, max_iter=5).fit(X, y)
+    parts = Estimator(**options, max_iter=1, warm_start=True)
+    for _ in range(5):
+        parts.fit(X, y)
+    assert parts.loss_curve_[-1] < whole.loss_curve_[-1] * 1.1 + 0.01
+
+
+def test_stored_model_grows_by_one_number_for_each_feature():
+    X = sparse.eye_array(2000).tocsr()
+    model = FMRegressor(64, max_iter=1).fit(X, np.arange(2000.0))
+    assert len(pickle.dumps(model)) < 1.1 * (model.factors_.nbytes + model.coef_.nbytes)
+
+
+def test_losses_of_a_long_stream_are_bounded(monkeypatch):
+    monkeypatch.setattr("skafm._estimators.base._MAX_LOSSES", 3)
+    model = FMRegressor(random_state=0)
+    for _ in range(5):
+        model.partial_fit(np.eye(3), [0.0, 1.0, 2.0])
+    assert len(model.loss_curve_) == 3
+    assert model.n_iter_ == model.best_iter_ == 5
+
+
+def test_pretraining_is_not_counted():
+    model = AFMRegressor(init="fm", random_state=0).partial_fit(np.eye(4)[[0, 1, 2, 3] * 5], np.arange(20.0))
+    assert model.n_iter_ == len(model.loss_curve_) == 1
+
+
+@pytest.mark.parametrize(
+    ("Estimator", "changed"),
+    [
+        (NFMRegressor, {"hidden_layer_sizes": (6,)}),
+        (NFMRegressor, {"pooling": "attention"}),
+        (DeepCrossRegressor, {"hidden_layer_sizes": (6, 6, 6)}),
+    ],
+)
+def test_warm_start_after_a_change_of_layers_is_refused(Estimator, changed):
+    X, y = np.eye(4)[[0, 1, 2, 3] * 5], np.arange(20.0)
+    model = Estimator(hidden_layer_sizes=(6, 6), max_iter=1, warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match=r"Shape mismatch for .*use warm_start=False"):
+        model.set_params(**changed).fit(X, y)
+
+
+def test_row_first_touched_late_moves_by_one_learning_rate():
+    table = torch.zeros(2, 3, dtype=torch.float64)
+    adam, gradient = Adam({"t": table}, 0.1), torch.ones(1, 3, dtype=torch.float64)
+    for _ in range(5000):
+        adam.step({"t": table[:1].clone()}, {"t": gradient.clone()}, {"t": torch.tensor([0])})
+    adam.step({"t": table[1:].clone()}, {"t": gradient.clone()}, {"t": torch.tensor([1])})
+    torch.testing.assert_close(table[1], torch.full((3,), -0.1, dtype=torch.float64))
