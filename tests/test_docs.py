@@ -71,3 +71,14 @@ def test_functions_that_the_model_page_names_exist():
     assert len(named) >= 4
     for module, name in named:
         assert callable(getattr(importlib.import_module(f"skafm.nn.{module}"), name))
+
+
+def test_architecture_page_names_every_module_once():
+    root = Path(skafm.__file__).parent
+    named, folder = [], None
+    for line in (DOCS / "develop" / "architecture.rst").read_text().splitlines():
+        if heading := re.fullmatch(r"``(skafm/[\w/]*)``", line):
+            folder = heading[1]
+        elif line.startswith("``") and folder:
+            named += [folder + name for name in re.findall(r"``(\w+\.py)``", line.split("   ")[0])]
+    assert sorted(named) == sorted(path.relative_to(root.parent).as_posix() for path in root.rglob("*.py"))
