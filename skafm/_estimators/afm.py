@@ -3,11 +3,12 @@
 import numpy as np
 
 from skafm._estimators.base import working_memory
+from skafm._estimators.classification import Classification
 from skafm._estimators.docstrings import fill_docstring
 from skafm._estimators.explain import ExplainMixin
 from skafm._estimators.initialization import FMInitialization, typical_pairs
 from skafm._estimators.parameters import ATTENTION, CLASSIFICATION, INITIALIZATION, REGRESSION, TRAINING
-from skafm._estimators.targets import Classification, Regression
+from skafm._estimators.regression import Regression
 
 _PRECISION = {"reduced_precision": ["boolean"]}
 

@@ -1,16 +1,12 @@
 """Fit, store, predict: what all estimators share. No model is known here, and torch is imported when first needed."""
 
-import copy
-import inspect
 import warnings
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from numbers import Real
 
 import numpy as np
 from sklearn import get_config
 from sklearn.exceptions import ConvergenceWarning, InconsistentVersionWarning
-from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 
 from skafm._estimators.advice import explain_divergence, remedy_for_no_gain, warn
@@ -25,9 +21,10 @@ from skafm._estimators.fitted_state import (
     separate_intercept,
 )
 from skafm._estimators.parameters import TRAINING
+from skafm._estimators.scoring import validation_score
 from skafm._estimators.sklearn_compat import CallbackSupportMixin, fit_context, with_callbacks
 from skafm._estimators.validation import InputValidation, check_finite
-from skafm._training.collectives import SINGLE_PROCESS, current_group
+from skafm._training.collectives import current_group
 from skafm._version import __version__
 
 _MAX_LOSSES = 1000
@@ -38,7 +35,8 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
     """A model and its training, for any target.
 
     A subclass's constructor stores the parameters. A subclass names its parameters in ``_parameter_attributes`` and
-    ``_penalties`` and builds the torch module; a mixin of ``targets`` gives the loss, and what y is to the raw score.
+    ``_penalties`` and builds the torch module; a mixin, ``Regression`` or ``Classification``, gives the loss, and says
+    what y is to the raw score.
     """
 
     _parameter_attributes: dict[str, str]
@@ -198,7 +196,7 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
             conversion.set_intercept(module, self._initial_intercept(train))
             self._initialize_parameters(module, generator, dataset, validation_set)
         self._freeze(module)
-        score = None if validation is None else self._validation_score(validation, validation_set)
+        score = None if validation is None else validation_score(self, validation, validation_set)
         trainer = self._make_trainer(module, generator, dataset, stream=stream)
         if resume and hasattr(self, "_training_state"):
             trainer.load_state_dict(self._training_state)
@@ -223,45 +221,6 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
         penalties = {name: getattr(self, parameter) for name, parameter in self._penalties.items()}
         optimization = (self._loss, penalties, self.solver, self.learning_rate)
         return Trainer(module, generator, *optimization, config, dataset.group)
-
-    def _validation_score(self, data, dataset):
-        """Return the function that scores a trainer on the validation set, greater being better."""
-        if self.scoring == "loss":
-            return self._negative_loss(dataset)
-        if data.group is not SINGLE_PROCESS:
-            raise ValueError(
-                f"Only scoring='loss' is supported in distributed training, got {self.scoring!r}, which would score "
-                "the samples of one rank."
-            )
-        scorer = check_scoring(self, self.scoring)
-        weight = {}
-        if data.sample_weight is not None and _takes_weights(scorer):
-            weight["sample_weight"] = data.sample_weight
-        y = self._decode_target(data.y)
-
-        def score(trainer):
-            fitted = copy.copy(self)
-            fitted.__dict__.pop("feature_names_in_", None)  # the validated rows have no names
-            fitted.__dict__.update(self._fitted_attributes(trainer))
-            try:
-                value = scorer(fitted, data.X, y, **weight)
-            except ValueError as error:
-                raise ValueError(
-                    f"scoring={self.scoring!r} failed on the validation set of {len(y)} samples: {error} If a class "
-                    "has too few samples to be in it, pass X_val and y_val, or use scoring='loss'."
-                ) from error
-            if not (isinstance(value, Real) and np.isfinite(float(value))):
-                raise ValueError(
-                    f"scoring={self.scoring!r} must return a finite number, but returned {value!r} on the validation "
-                    "set: use another scorer, or 'loss'."
-                )
-            return float(value)
-
-        return score
-
-    @staticmethod
-    def _negative_loss(dataset):
-        return lambda trainer: -trainer.evaluate(dataset)
 
     def _train(self, trainer, dataset, score, task=None):
         """Train until the stopping criterion, and return the history."""
@@ -350,12 +309,6 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _takes_weights(scorer):
-    """Return whether a scorer, or the metric that it is made of, takes sample weights."""
-    parameters = inspect.signature(getattr(scorer, "_score_func", scorer)).parameters
-    return "sample_weight" in parameters or any(each.kind == each.VAR_KEYWORD for each in parameters.values())
 
 
 def _auto_batch_size(n_samples):

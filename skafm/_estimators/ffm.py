@@ -1,11 +1,12 @@
 """Field-aware factorization machine estimators."""
 
+from skafm._estimators.classification import Classification
 from skafm._estimators.docstrings import fill_docstring
 from skafm._estimators.explain import ExplainMixin
 from skafm._estimators.fields import FieldsMixin
 from skafm._estimators.initialization import RandomInitialization
 from skafm._estimators.parameters import CLASSIFICATION, FIELDS, REGRESSION, TRAINING
-from skafm._estimators.targets import Classification, Regression
+from skafm._estimators.regression import Regression
 
 
 class _FFM(ExplainMixin, FieldsMixin, RandomInitialization):

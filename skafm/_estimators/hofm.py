@@ -2,12 +2,13 @@
 
 from numbers import Integral
 
+from skafm._estimators.classification import Classification
 from skafm._estimators.docstrings import fill_docstring
 from skafm._estimators.explain import ExplainMixin
 from skafm._estimators.initialization import RandomInitialization
 from skafm._estimators.parameters import CLASSIFICATION, REGRESSION, TRAINING
+from skafm._estimators.regression import Regression
 from skafm._estimators.sklearn_compat import Interval
-from skafm._estimators.targets import Classification, Regression
 
 _ORDER = {"order": [Interval(Integral, 2, None, closed="left")]}
 

@@ -5,6 +5,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skafm._estimators.base import FactorizationMachine
 from skafm._estimators.fitted_state import parameters_from_attributes
+from skafm._estimators.scoring import negative_loss
 
 _FM_PARAMETERS = {"linear.intercept": "intercept_", "linear.weight": "coef_", "factors": "factors_"}
 """Parameters of a factorization machine that other models can begin with, and their attributes."""
@@ -48,7 +49,7 @@ class FMInitialization(FactorizationMachine):
         like = {"device": module.factors.device, "dtype": module.factors.dtype}
         fm = FM(n_features, n_factors, n_outputs, dropout=self.dropout, generator=generator, **like)
         fm.linear.intercept.detach().copy_(intercept_of(module)[1].detach())
-        score = None if validation is None else self._negative_loss(validation)
+        score = None if validation is None else negative_loss(validation)
         self._train(self._make_trainer(fm, generator, dataset), dataset, score)
         return fm
 

@@ -1,6 +1,7 @@
 """Neural factorization machine estimators."""
 
 from skafm._estimators.base import working_memory
+from skafm._estimators.classification import Classification
 from skafm._estimators.docstrings import fill_docstring
 from skafm._estimators.initialization import FMInitialization, typical_pairs
 from skafm._estimators.parameters import (
@@ -12,8 +13,8 @@ from skafm._estimators.parameters import (
     TRAINING,
     check_hidden_layer_sizes,
 )
+from skafm._estimators.regression import Regression
 from skafm._estimators.sklearn_compat import StrOptions
-from skafm._estimators.targets import Classification, Regression
 
 _POOLING = {"pooling": [StrOptions({"sum", "attention"})]}
 

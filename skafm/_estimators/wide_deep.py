@@ -1,5 +1,6 @@
 """Wide & Deep estimators."""
 
+from skafm._estimators.classification import Classification
 from skafm._estimators.docstrings import fill_docstring
 from skafm._estimators.fields import FieldsMixin
 from skafm._estimators.initialization import FMInitialization
@@ -12,7 +13,7 @@ from skafm._estimators.parameters import (
     TRAINING,
     check_hidden_layer_sizes,
 )
-from skafm._estimators.targets import Classification, Regression
+from skafm._estimators.regression import Regression
 
 
 class _WideDeep(FieldsMixin, FMInitialization):
