@@ -119,7 +119,8 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
             Non-negative weights; only their ratios matter. ``None`` gives all samples the same weight.
         X_val : {sparse matrix or array, array-like} of shape (n_val, n_features), default=None
             Validation set for early stopping, used instead of a part of X; needs ``y_val``. In a pipeline,
-            ``Pipeline(..., transform_input=["X_val"])`` transforms it as it does X.
+            ``Pipeline(..., transform_input=["X_val"])`` transforms it as it does X. Do not pass it to a grid search:
+            scikit-learn splits fit parameters that are as long as X.
         y_val : array-like of shape (n_val,), default=None
             Targets of the validation set.
         sample_weight_val : array-like of shape (n_val,), default=None
