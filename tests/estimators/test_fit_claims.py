@@ -1,0 +1,150 @@
+"""What the docstrings say of a fit: each claim fails if the code forgets it."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skafm import AFMRegressor, FMClassifier, FMRegressor, NFMRegressor
+from skafm._estimators.base import _auto_batch_size
+from skafm.nn import functional
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+RNG = np.random.default_rng(0)
+X = sum(np.eye(6)[RNG.integers(6, size=200)] for _ in range(3))
+Y = X[:, 0] - 2 * X[:, 1] * X[:, 2] + 0.1 * RNG.normal(size=200)
+STOP = {"early_stopping": True, "random_state": 0}
+
+
+def scores(*values):
+    """Return a scorer that returns these values, one after another, and raises what is an exception."""
+    values = itertools.chain(values, itertools.repeat(values[-1]))
+
+    def scorer(*_):
+        value = next(values)
+        if isinstance(value, BaseException):
+            raise value
+        return value
+
+    return scorer
+
+
+# --- validation -------------------------------------------------------------------------------------------------------
+
+
+def test_validation_loss_counts_class_and_sample_weights():
+    y, weight = (Y > 0).astype(int), np.linspace(0.5, 2, 50)
+    model = FMClassifier(**STOP, max_iter=1, class_weight={0: 1, 1: 20})
+    model.fit(X[:150], y[:150], X_val=X[150:], y_val=y[150:], sample_weight_val=weight)
+    losses = -model.predict_log_proba(X[150:])[np.arange(50), y[150:]]
+    total = weight * np.where(y[150:] == 1, 20, 1)
+    assert -model.validation_scores_[0] == pytest.approx(np.average(losses, weights=total), rel=1e-9)
+
+
+def test_training_stops_on_the_validation_score():
+    model = FMRegressor(**STOP, scoring=scores(0.5), tol=1e-9, n_iter_no_change=3, max_iter=30).fit(X, Y)
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+    assert model.n_iter_ == 4
+
+
+def test_interrupted_training_returns_the_best_epoch():
+    best = FMRegressor(**STOP, scoring=scores(0.1, 0.9), max_iter=2).fit(X, Y)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = FMRegressor(**STOP, scoring=scores(0.1, 0.9, 0.2, KeyboardInterrupt())).fit(X, Y)
+    assert model.best_iter_ == 2
+    assert np.array_equal(model.predict(X), best.predict(X))
+
+
+def test_validation_rows_depend_on_the_seed():
+    seen = []
+    for seed in (0, 1, 0):
+        rows = []
+        scorer = lambda _model, _X, y, rows=rows: rows.append(y) or 0.5  # noqa: E731
+        FMRegressor(early_stopping=True, random_state=seed, scoring=scorer, max_iter=1).fit(X, Y)
+        seen.append(rows[0])
+    assert np.array_equal(seen[0], seen[2])
+    assert not np.array_equal(seen[0], seen[1])
+
+
+def test_scorer_of_a_frame_meets_no_names():
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    FMRegressor(**STOP, scoring="r2", max_iter=2).fit(frame, Y)  # a warning would be an error
+
+
+# --- epochs -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_dropout_acts_in_every_epoch(stop, monkeypatch):
+    calls, draw = [], functional.dropout_mask
+    monkeypatch.setattr(functional, "dropout_mask", lambda *args: calls.append(1) or draw(*args))
+    FMRegressor(dropout=0.5, batch_size=50, max_iter=3, early_stopping=stop, random_state=0).fit(X, Y)
+    assert len(calls) == 3 * 4
+
+
+def test_loss_of_an_epoch_counts_batches_by_their_rows():
+    y = np.array([0.0] * 4 + [10.0] * 3)  # batches of 4 and 3 rows
+    model = FMRegressor(batch_size=4, shuffle=False, learning_rate=1e-12, l2_factors=0, max_iter=1, random_state=0)
+    assert model.fit(np.eye(7), y).loss_curve_[0] == pytest.approx(1, abs=1e-3)
+
+
+def test_rows_of_weight_zero_are_no_rows():
+    options = {"shuffle": False, "batch_size": 200, "max_iter": 3, "random_state": 0}
+    weight = (np.arange(200) % 3 > 0).astype(float)
+    model = FMRegressor(**options).fit(X, Y, sample_weight=weight)
+    without = FMRegressor(**options).fit(X[weight > 0], Y[weight > 0])
+    assert model.loss_curve_ == without.loss_curve_
+    np.testing.assert_array_equal(model.factors_, without.factors_)
+
+
+def test_automatic_batch_size_is_a_share_of_the_rows():
+    assert [_auto_batch_size(n) for n in (1, 25_600, 38_400, 131_072, 10**7)] == [200, 200, 300, 1024, 1024]
+
+
+def test_random_state_decides_the_fit():
+    fits = [FMRegressor(random_state=seed, max_iter=2).fit(X, Y).factors_ for seed in (0, 1, 0)]
+    assert np.array_equal(fits[0], fits[2])
+    assert not np.allclose(fits[0], fits[1])
+
+
+# --- initialization ---------------------------------------------------------------------------------------------------
+
+
+def test_pretraining_stops_early(monkeypatch):
+    calls = []
+    negative_loss = "skafm._estimators.initialization.negative_loss"
+    monkeypatch.setattr(negative_loss, lambda _: lambda _: calls.append(1) or 0.5)
+    AFMRegressor(init="fm", early_stopping=True, n_iter_no_change=2, max_iter=50, random_state=0).fit(X, Y)
+    assert len(calls) == 3
+
+
+def test_projection_on_a_frozen_fm_begins_at_the_number_of_pairs():
+    rows = np.column_stack([np.eye(3)[RNG.integers(3, size=60)] for _ in range(4)])  # 6 pairs in each row
+    y = rows @ np.arange(12.0)
+    fm = FMRegressor(4, max_iter=2, random_state=0).fit(rows, y)
+    model = AFMRegressor(4, init=fm, freeze_init=True, max_iter=1, learning_rate=1e-12).fit(rows, y)
+    np.testing.assert_allclose(model.projection_ / y.std(), 6, rtol=1e-6)
+
+
+def test_first_layer_on_attention_begins_at_the_scale_of_a_sum():
+    rows = np.column_stack([np.eye(3)[RNG.integers(3, size=60)] for _ in range(4)])
+    y = rows @ np.arange(12.0)
+    options = {"hidden_layer_sizes": (64,), "max_iter": 1, "learning_rate": 1e-12, "random_state": 0}
+    pooled, attended = (NFMRegressor(**options, pooling=pooling).fit(rows, y) for pooling in ("sum", "attention"))
+    assert attended.coefs_[0].std() / pooled.coefs_[0].std() == pytest.approx(6, rel=0.2)
+
+
+# --- targets ----------------------------------------------------------------------------------------------------------
+
+
+def test_second_fit_forgets_the_range_of_the_first():
+    model = FMRegressor(clip=True, max_iter=2, random_state=0).fit(X, 100 * Y)
+    model.fit(X, Y)
+    np.testing.assert_array_equal(model._target_range, (Y.min(), Y.max()))
+
+
+def test_score_of_zero_is_the_first_class():
+    model = FMClassifier(max_iter=1, random_state=0).fit(X, Y > 0)
+    model.intercept_, model.coef_, model.factors_ = np.float64(0), np.zeros(6), np.zeros((6, 16))
+    assert not model.predict(X).any()
