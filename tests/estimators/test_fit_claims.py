@@ -5,10 +5,14 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from scipy import sparse
 
 from skafm import AFMRegressor, FMClassifier, FMRegressor, NFMRegressor
 from skafm._estimators.base import _auto_batch_size
-from skafm.nn import functional
+from skafm._training.batching import CSRRows
+from skafm.nn import AFM, functional
+from skafm.nn._pairs import dedup, dispatch
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 RNG = np.random.default_rng(0)
@@ -133,6 +137,42 @@ def test_first_layer_on_attention_begins_at_the_scale_of_a_sum():
     options = {"hidden_layer_sizes": (64,), "max_iter": 1, "learning_rate": 1e-12, "random_state": 0}
     pooled, attended = (NFMRegressor(**options, pooling=pooling).fit(rows, y) for pooling in ("sum", "attention"))
     assert attended.coefs_[0].std() / pooled.coefs_[0].std() == pytest.approx(6, rel=0.2)
+
+
+# --- the torch side ---------------------------------------------------------------------------------------------------
+
+
+def test_explicit_zeros_of_canonical_rows_are_no_entries():
+    rows = sparse.csr_matrix(([1.0, 0.0, 2.0], [0, 1, 2], [0, 3]), shape=(1, 3))
+    assert rows.has_canonical_format
+    assert CSRRows.from_scipy(rows, torch.device("cpu")).indices.tolist() == [0, 2]
+
+
+def test_pairs_of_many_distinct_entries_do_not_overflow_int32():
+    entries = torch.tensor([49_998, 49_999, 3, 49_999], dtype=torch.int32)  # 50,000^2 is over 2^31
+    found = dedup.distinct_pairs(entries, dedup.pair_positions(torch.tensor([0, 2, 4]), 4, 2), 50_000)
+    pairs = {(int(i), int(j)) for i, j in zip(found.left, found.right, strict=True)}
+    assert pairs == {(49_998, 49_999), (3, 49_999)}
+
+
+def test_row_of_more_pairs_than_memory_holds_is_not_computed_at_once(monkeypatch):
+    monkeypatch.setattr(functional, "attentional_pooling", None)
+    parameters = [torch.ones(shape, requires_grad=True) for shape in ((40, 3), (2, 3), (2,), (2,), (3,))]
+    row = torch.arange(40), None, torch.tensor([0, 40])  # 780 pairs
+    assert dispatch.attentional_interaction(*parameters, *row, max_pairs=100).isfinite().all()
+
+
+def test_reduced_precision_is_for_training(monkeypatch):
+    monkeypatch.setattr(dispatch, "MAX_PLAIN_ELEMENTS", 0)
+    batch = torch.arange(9).repeat(20), None, torch.arange(0, 181, 9)
+    raw = {}
+    for reduced in (True, False):
+        module = AFM(9, 8, 8, reduced_precision=reduced, generator=torch.Generator().manual_seed(0))
+        torch.nn.init.ones_(module.attention_projection)
+        torch.nn.init.normal_(module.factors, generator=torch.Generator().manual_seed(1))
+        raw[reduced] = module.eval()(*batch), module.train()(*batch)
+    assert torch.equal(raw[True][0], raw[False][0])
+    assert not torch.equal(raw[True][1], raw[False][1])
 
 
 # --- targets ----------------------------------------------------------------------------------------------------------
