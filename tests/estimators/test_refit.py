@@ -63,6 +63,18 @@ def test_validation_scores_do_not_count_class_weights():
     assert model.score(X[150:], y[150:]) == pytest.approx(max(model.validation_scores_))
 
 
+def test_scorer_gets_the_sample_weights_as_given():
+    weights, weight = [], np.linspace(1, 2, 200)
+
+    def scorer(estimator, X, y, sample_weight):
+        weights.append(sample_weight)
+        return estimator.score(X, y, sample_weight)
+
+    model = FMClassifier(**STOP, class_weight={False: 1, True: 50}, scoring=scorer)
+    model.fit(X, Y > 0, X_val=X, y_val=Y > 0, sample_weight_val=weight)
+    assert np.array_equal(weights[0], weight)
+
+
 def test_tol_zero_stops_at_a_constant_score():
     assert no_improvement([-1.0] * 6, 0, 5)
     assert not no_improvement([-1.0] * 5, 0, 5)

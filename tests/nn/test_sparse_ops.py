@@ -7,7 +7,7 @@ from scipy import sparse
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from skafm.nn import _sparse_ops, functional
+from skafm.nn import FFM, FM, HOFM, _sparse_ops, functional
 
 
 def draw(n_features=9, k=3):
@@ -115,3 +115,12 @@ def test_bags_prepare_for_no_gradient_of_their_own(name, batch):
         weighted(lambda table: fast(table, *csr), make())
     assert "_embedding_bag_forward_only" in names.seen
     assert "_embedding_bag" not in names.seen
+
+
+@pytest.mark.parametrize("module", [FM(3, 16), HOFM(3, 16, 4), FFM([0, 1, 2], 16)], ids=["FM", "HOFM", "FFM"])
+def test_row_of_one_large_entry_has_no_interaction(module):
+    torch.nn.init.normal_(module.factors, generator=torch.Generator().manual_seed(0))
+    raw = module(torch.tensor([1]), torch.tensor([1.1e4]), torch.tensor([0, 1]))
+    assert raw.item() == 0
+    raw.sum().backward()
+    assert not module.factors.grad.any()
