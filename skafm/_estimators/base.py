@@ -149,9 +149,9 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
                 self._target_scale = self._fit_target_scale(train)
                 trainer, dataset, validation_set, score = self._prepare_training(train, validation, resume=resume)
                 history = self._train(trainer, dataset, score, task)
-                judged = dataset if validation is None else validation_set
-                constant = trainer.evaluate(judged, self._initial_intercept(train))
-                loss = history.losses[-1] if validation is None else trainer.evaluate(judged)
+                evaluated = dataset if validation is None else validation_set
+                constant = trainer.evaluate(evaluated, self._initial_intercept(train))
+                loss = history.losses[-1] if validation is None else trainer.evaluate(evaluated)
             self._finalize(trainer.model, train)
             self._store_history(history, score)
             self._warn_if_no_gain(loss, constant, train.X, "training" if validation is None else "validation")

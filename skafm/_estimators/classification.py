@@ -160,7 +160,7 @@ class Classification(ClassifierMixin, FactorizationMachine):
             )
         return weight
 
-    def _fit_target_scale(self, data, *, resume=False):  # noqa: ARG002 log-odds have no unit
+    def _fit_target_scale(self, data):  # noqa: ARG002 log-odds have no unit
         return np.zeros(()), np.ones(())
 
     def _update_target_scale(self, data):  # noqa: ARG002

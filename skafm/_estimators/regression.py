@@ -98,19 +98,19 @@ class Regression(RegressorMixin, FactorizationMachine):
             self._target_range = reduce(np.minimum, lows, low), reduce(np.maximum, highs, high)
         return y, weight
 
-    def _fit_target_scale(self, data, *, resume=False):
-        """Return weighted mean and standard deviation of the targets; to resume a stream, of all so far."""
-        moments = _moments(data)
-        if resume:
-            moments = _combine_moments(self._target_moments, moments)
-        self._target_moments = moments
-        _, mean, scale = moments
-        double, precision = np.finfo(np.float64), np.finfo(data.X.dtype)
+    def _fit_target_scale(self, data):
+        self._target_moments = _moments(data)
+        return self._scale_of_moments(data.X.dtype)
+
+    def _scale_of_moments(self, dtype):
+        """Return mean and standard deviation of the targets so far, if numbers of the type can be in such units."""
+        _, mean, scale = self._target_moments
+        double, precision = np.finfo(np.float64), np.finfo(dtype)
         rounding = np.maximum(10 * double.eps * np.abs(mean), double.tiny)
         constant = scale <= rounding
         if not np.all(constant | ((scale > precision.tiny * _MARGIN) & (scale < precision.max / _MARGIN))):
             raise ValueError(
-                f"y has a standard deviation of {scale}, out of the range of {data.X.dtype}, the precision of X: "
+                f"y has a standard deviation of {scale}, out of the range of {dtype}, the precision of X: "
                 "pass y in other units, or X in float64."
             )
         return mean, np.where(constant, np.maximum(rounding, precision.tiny * _MARGIN), scale)
@@ -118,7 +118,8 @@ class Regression(RegressorMixin, FactorizationMachine):
     def _update_target_scale(self, data):
         self._check_n_targets(data.y)
         (weight_before, mean_before, _), (_, scale_before) = self._target_moments, self._target_scale
-        self._target_scale = self._fit_target_scale(data, resume=True)
+        self._target_moments = _combine_moments(self._target_moments, _moments(data))
+        self._target_scale = self._scale_of_moments(data.X.dtype)
         weight, mean, _ = self._target_moments
         # If the targets had (almost) no spread until now, nothing was learned that a rescaled model could keep.
         resume = bool(np.any(scale_before * _NEW_UNITS >= self._target_scale[1]))
