@@ -77,7 +77,7 @@ def to_onnx(model):
     interaction = _fm_interaction if isinstance(model, FMRegressor | FMClassifier) else _afm_interaction
     single = np.ndim(model.intercept_) == 0
     indices, data, rows = _entries(graph)
-    linear = graph.Mul(graph.Gather(np.atleast_2d(model.coef_).T, indices), data)  # (N, C)
+    linear = graph.Mul(graph.Gather(np.atleast_2d(model.linear_coef_).T, indices), data)  # (N, C)
     raw = graph.Add(np.atleast_1d(model.intercept_), graph.sum_rows(linear, rows))  # (B, C)
     raw = graph.Add(raw, interaction(graph, model, indices, data, rows))  # (B, C)
     if hasattr(model, "classes_"):

@@ -45,7 +45,7 @@ class ContractMeans:
 
     def loops(self, attributes, rows, output=None):
         """Return the raw scores of rows by loops, or one of several outputs."""
-        own = ("intercept_", "coef_", "projection_")
+        own = ("intercept_", "linear_coef_", "projection_")
         one = {} if output is None else {name: attributes[name][output] for name in own if name in attributes}
         return np.array([self.reference(x, attributes | one) for x in rows])
 

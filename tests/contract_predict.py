@@ -85,7 +85,7 @@ class PredictContract(ContractMeans):
             pytest.skip("the raw score is no sum over pairs")
         model, rows = self.fitted(), np.zeros((2, 9))
         rows[1, 4] = -2.5
-        self.assert_close("order of sums", model.predict(rows), model.intercept_ + rows @ model.coef_)
+        self.assert_close("order of sums", model.predict(rows), model.intercept_ + rows @ model.linear_coef_)
 
     # --- and stay the same --------------------------------------------------------------------------------------------
 

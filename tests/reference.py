@@ -111,7 +111,7 @@ def nfm(x, intercept, weight, factors, network, coefs, intercepts, p):
 
 def predict(model, X):
     """Predict dense rows, in float64, from the public fitted attributes of an FM or AFM of one output."""
-    names = ["intercept_", "coef_", "factors_"]
+    names = ["intercept_", "linear_coef_", "factors_"]
     if hasattr(model, "attention_coef_"):
         names += ["attention_coef_", "attention_intercept_", "attention_projection_", "projection_"]
     arguments = [as_double(getattr(model, name)) for name in names]
@@ -123,7 +123,7 @@ def rounding(model, X):
     rows, V = abs(X.toarray()).astype(float), abs(model.factors_).astype(float)
     p = abs(getattr(model, "projection_", np.ones(1))).max()
     products = (rows @ V) ** 2  # of each factor, no less than the pairs' sum
-    size = abs(model.intercept_) + rows @ abs(model.coef_) + p * products.sum(1) + 1e-30
+    size = abs(model.intercept_) + rows @ abs(model.linear_coef_) + p * products.sum(1) + 1e-30
     if hasattr(model, "attention_coef_"):  # what a logit loses, its exponential loses as a share
         hidden = products @ abs(model.attention_coef_).T + abs(model.attention_intercept_)
         size *= 1 + hidden @ abs(model.attention_projection_)

@@ -563,7 +563,7 @@ def test_unusual_data_give_a_finite_model(name, what, given):  # noqa: ARG001
     model = getattr(skafm, name)(**SMALL)
     given = {"X": X, "y": LABELS if is_classifier(model) else REAL} | given
     raw = model.fit(**given)._predict_raw(given["X"])
-    assert all(np.isfinite(vars(model)[attribute]).all() for attribute in ("coef_", "factors_", "intercept_"))
+    assert all(np.isfinite(vars(model)[attribute]).all() for attribute in ("linear_coef_", "factors_", "intercept_"))
     assert np.isfinite(raw).all()
 
 

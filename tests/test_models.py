@@ -10,7 +10,7 @@ import skafm
 LAYERS = {"hidden_layer_sizes": (5, 4)}
 LEARNING = {"hidden_layer_sizes": (32, 16)}
 NETWORK = ("attention_coef_", "attention_intercept_", "attention_projection_")
-LINEAR = ("intercept_", "coef_", "factors_")
+LINEAR = ("intercept_", "linear_coef_", "factors_")
 
 
 def pick(task, regressor, classifier, parameters):

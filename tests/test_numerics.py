@@ -58,7 +58,7 @@ def test_gradients_that_float32_cannot_square_are_named():
 def test_state_of_many_epochs_still_moves_and_stays_finite(Estimator, solver, dtype):
     rows = X.astype(dtype)
     model = Estimator(2, solver=solver, random_state=0).partial_fit(rows, Y)
-    before = model.coef_
+    before = model.linear_coef_
     for states in model._training_state["states"].values():
         if solver == "adagrad":  # 1e5 epochs of unit gradients
             states[0][...] = 1e5
@@ -67,7 +67,7 @@ def test_state_of_many_epochs_still_moves_and_stays_finite(Estimator, solver, dt
                 state[...] = 1
     model.partial_fit(rows, Y)
     assert all(np.isfinite(state).all() for states in model._training_state["states"].values() for state in states)
-    assert 0 < np.abs(model.coef_ - before).max() < 0.2
+    assert 0 < np.abs(model.linear_coef_ - before).max() < 0.2
     assert np.isfinite(model.predict(rows)).all()
 
 
@@ -77,7 +77,7 @@ def test_probabilities_of_huge_scores_are_probabilities(Estimator, dtype):
     rows = X.astype(dtype)
     for labels in ((Y > 0).astype(int), np.arange(40) % 3):
         model = Estimator(2, max_iter=2, random_state=0).fit(rows, labels)
-        model.coef_ = model.coef_ + dtype(1e6)
+        model.linear_coef_ = model.linear_coef_ + dtype(1e6)
         probabilities, logarithms = model.predict_proba(rows), model.predict_log_proba(rows)
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
         assert np.isfinite(logarithms).all()

@@ -45,7 +45,8 @@ def test_predictions_are_finite_and_equal_the_equation(Estimator, X):
 @given(csr())
 def test_fit_twice_gives_the_same_bits(Estimator, X):
     one, two = fit(Estimator, X), fit(Estimator, X)
-    assert all(np.array_equal(getattr(one, name), getattr(two, name)) for name in ("intercept_", "coef_", "factors_"))
+    names = ("intercept_", "linear_coef_", "factors_")
+    assert all(np.array_equal(getattr(one, name), getattr(two, name)) for name in names)
 
 
 @both
@@ -64,7 +65,7 @@ def test_order_of_columns_does_not_matter_to_predict(Estimator, X, data):
     order = data.draw(st.permutations(range(X.shape[1])))
     model = fit(Estimator, X)
     expected = model.predict(X)
-    model.coef_, model.factors_ = model.coef_[order], model.factors_[order]
+    model.linear_coef_, model.factors_ = model.linear_coef_[order], model.factors_[order]
     turned = sparse.csr_array(X.toarray()[:, order])
     assert_equal_but_for_rounding(model, turned, model.predict(turned), expected)
 

@@ -27,7 +27,7 @@ def fit(Estimator):
 @pytest.mark.parametrize("writable", [True, False])
 def test_eight_threads_predict_the_same(Estimator, writable):
     model = fit(Estimator)
-    for name in ("factors_", "coef_"):
+    for name in ("factors_", "linear_coef_"):
         getattr(model, name).setflags(write=writable)  # as of a model that is mapped from a file
     parts = [X[start : start + size] for size in (1, 2, 60) for start in range(0, 60, size)]
     expected = [deepcopy(model).predict(part) for part in parts]  # the model itself has predicted nothing yet
@@ -47,7 +47,7 @@ def test_eight_threads_predict_the_same(Estimator, writable):
 def test_predict_follows_attributes_that_are_changed(Estimator, n_rows):
     model, rows = fit(Estimator), X[9 : 9 + n_rows]
     before = model.predict(rows)
-    model.coef_ = model.coef_ + 1.0
+    model.linear_coef_ = model.linear_coef_ + 1.0
     assigned = model.predict(rows)
     assert not np.allclose(assigned, before)
     np.testing.assert_allclose(assigned, reference.predict(model, rows), rtol=1e-10)

@@ -119,7 +119,7 @@ def test_default_model_learns_an_interaction_that_ridge_cannot(Estimator, xor):
 def test_fitted_attributes_have_their_shapes(Estimator, ragged):
     X, y = ragged
     model = Estimator(n_factors=3, random_state=0, max_iter=3).fit(X, y)
-    shapes = {"intercept_": (), "coef_": (9,), "factors_": (9, 3)}
+    shapes = {"intercept_": (), "linear_coef_": (9,), "factors_": (9, 3)}
     if Estimator is AFMRegressor:
         t = model.attention_size
         shapes |= {"attention_coef_": (t, 3), "attention_intercept_": (t,), "attention_projection_": (t,)}

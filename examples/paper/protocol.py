@@ -148,7 +148,7 @@ def plain(value):
 
 def count_parameters(model):
     """Return how many numbers a model has learnt by its gradients."""
-    learnt = ("intercept_", "coef_", "factors_", "projection_", "coefs_", "intercepts_", "coefs_in_", "coefs_out_")
-    learnt += ("norm_scales_", "norm_shifts_", "attention_coef_", "attention_intercept_", "attention_projection_")
-    arrays = [vars(model)[name] for name in learnt if name in vars(model)]
+    learnt = "intercept_ linear_coef_ factors_ projection_ coefs_ intercepts_ coefs_in_ coefs_out_ norm_scales_ "
+    learnt += "norm_shifts_ attention_coef_ attention_intercept_ attention_projection_"
+    arrays = [vars(model)[name] for name in learnt.split() if name in vars(model)]
     return sum(sum(np.size(each) for each in array) if isinstance(array, list) else np.size(array) for array in arrays)

@@ -18,7 +18,7 @@ class _AFM(ExplainMixin, FMInitialization):
 
     _parameter_attributes = {
         "linear.intercept": "intercept_",
-        "linear.weight": "coef_",
+        "linear.weight": "linear_coef_",
         "factors": "factors_",
         "attention_weight": "attention_coef_",
         "attention_bias": "attention_intercept_",

@@ -75,14 +75,14 @@ device : {"cpu", "cuda", "auto"}, str or torch.device, default="cpu"
     "regressor_linear_": """\
 intercept_ : float or ndarray of shape (n_outputs,)
     Intercept w0, in the units of y.
-coef_ : ndarray of shape (n_features,) or (n_outputs, n_features)
+linear_coef_ : ndarray of shape (n_features,) or (n_outputs, n_features)
     Linear weights w, in the units of y.""",
     "classifier_linear_": """\
 classes_ : ndarray of shape (n_classes,)
     Class labels, sorted.
 intercept_ : float or ndarray of shape (n_classes,)
     Intercept w0. Its initial value is the log-odds of the class frequencies.
-coef_ : ndarray of shape (n_features,) or (n_classes, n_features)
+linear_coef_ : ndarray of shape (n_features,) or (n_classes, n_features)
     Linear weights w.""",
     "fields_": """\
 fields_ : ndarray of shape (n_features,)

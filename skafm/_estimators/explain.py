@@ -143,7 +143,7 @@ class ExplainMixin(FactorizationMachine):
 
     def _linear_terms(self, X):
         """Return ``w_i x_i`` of each entry, (n_entries,) or (n_entries, n_outputs)."""
-        weight = np.asarray(self.coef_).T[X.indices]
+        weight = np.asarray(self.linear_coef_).T[X.indices]
         return (weight.T * X.data).T
 
     def _resolve_feature_names(self, feature_names):

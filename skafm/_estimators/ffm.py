@@ -14,7 +14,7 @@ class _FFM(ExplainMixin, FieldsMixin, RandomInitialization):
 
     _parameter_attributes = {
         "linear.intercept": "intercept_",
-        "linear.weight": "coef_",
+        "linear.weight": "linear_coef_",
         "factors": "factors_",
         "fields": "fields_",
         "projection": "projection_",

@@ -39,7 +39,7 @@ def parameters_from_attributes(estimator, names):
 
 
 def _transpose_coef(name, array):
-    """Transpose w: the module has features first, ``coef_`` outputs first."""
+    """Transpose w: the module has features first, ``linear_coef_`` outputs first."""
     return array.T if name == "linear.weight" else array
 
 

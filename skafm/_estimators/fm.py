@@ -14,7 +14,7 @@ class _FM(ExplainMixin, RandomInitialization):
 
     _parameter_attributes = {
         "linear.intercept": "intercept_",
-        "linear.weight": "coef_",
+        "linear.weight": "linear_coef_",
         "factors": "factors_",
         "projection": "projection_",
     }

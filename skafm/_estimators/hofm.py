@@ -21,7 +21,7 @@ class _HOFM(ExplainMixin, RandomInitialization):
 
     _parameter_attributes = {
         "linear.intercept": "intercept_",
-        "linear.weight": "coef_",
+        "linear.weight": "linear_coef_",
         "factors": "factors_",
         "projection": "projection_",
     }

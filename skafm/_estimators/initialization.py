@@ -7,7 +7,7 @@ from skafm._estimators.base import FactorizationMachine
 from skafm._estimators.fitted_state import parameters_from_attributes
 from skafm._estimators.scoring import negative_loss
 
-_FM_PARAMETERS = {"linear.intercept": "intercept_", "linear.weight": "coef_", "factors": "factors_"}
+_FM_PARAMETERS = {"linear.intercept": "intercept_", "linear.weight": "linear_coef_", "factors": "factors_"}
 """Parameters of a factorization machine that other models can begin with, and their attributes."""
 
 

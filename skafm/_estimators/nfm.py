@@ -24,7 +24,7 @@ class _NFM(FMInitialization):
 
     _parameter_attributes = {
         "linear.intercept": "intercept_",
-        "linear.weight": "coef_",
+        "linear.weight": "linear_coef_",
         "factors": "factors_",
         "pooling.weight": "attention_coef_",
         "pooling.bias": "attention_intercept_",

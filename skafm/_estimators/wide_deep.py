@@ -21,7 +21,7 @@ class _WideDeep(FieldsMixin, FMInitialization):
 
     _parameter_attributes = {
         "linear.intercept": "intercept_",
-        "linear.weight": "coef_",
+        "linear.weight": "linear_coef_",
         "factors": "factors_",
         "fields": "fields_",
         "mlp.coefs": "coefs_",

@@ -52,7 +52,7 @@ def afm(ragged):
 def test_linear_terms_equal_the_loops(row, afm, ragged):
     x, frame = ragged[0][row], afm.explain(ragged[0][row : row + 1]).to_frame()
     linear = frame[frame["term"] == "linear"]
-    expected = [(f"x{i}", afm.coef_[i] * value) for i, value in reference.entries(x)]
+    expected = [(f"x{i}", afm.linear_coef_[i] * value) for i, value in reference.entries(x)]
     assert linear["feature_i"].tolist() == [feature for feature, _ in expected]
     np.testing.assert_allclose(linear["contribution"], [value for _, value in expected])
 

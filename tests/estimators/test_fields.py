@@ -95,9 +95,9 @@ def test_order_of_the_columns_does_not_matter_where_fields_are_given():
     order, y = np.random.default_rng(0).permutation(15), np.sin(np.arange(200.0))
     model = FFMRegressor(fields=fields, **QUICK).fit(X, y)
     turned = FFMRegressor(fields=fields[order], **QUICK).fit(X[:, order], y)
-    model.factors_, model.coef_ = model.factors_[order], model.coef_[order]
+    model.factors_, model.linear_coef_ = model.factors_[order], model.linear_coef_[order]
     model.fields_, model.intercept_ = turned.fields_, turned.intercept_
-    turned.factors_, turned.coef_ = model.factors_, model.coef_
+    turned.factors_, turned.linear_coef_ = model.factors_, model.linear_coef_
     np.testing.assert_allclose(turned.predict(X[:, order]), model.predict(X[:, order]))
 
 

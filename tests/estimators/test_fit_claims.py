@@ -186,5 +186,5 @@ def test_second_fit_forgets_the_range_of_the_first():
 
 def test_score_of_zero_is_the_first_class():
     model = FMClassifier(max_iter=1, random_state=0).fit(X, Y > 0)
-    model.intercept_, model.coef_, model.factors_ = np.float64(0), np.zeros(6), np.zeros((6, 16))
+    model.intercept_, model.linear_coef_, model.factors_ = np.float64(0), np.zeros(6), np.zeros((6, 16))
     assert not model.predict(X).any()

@@ -49,7 +49,7 @@ def test_initial_parameters_are_those_of_the_fitted_fm(one_hot):
     fm = FMRegressor(n_factors=3, random_state=0, max_iter=20).fit(X, y)
     model = AFMRegressor(init=fm, **NO_STEP).fit(X, y)
     assert model.intercept_ == pytest.approx(fm.intercept_, rel=1e-9)
-    np.testing.assert_allclose(model.coef_, fm.coef_, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(model.linear_coef_, fm.linear_coef_, rtol=1e-8, atol=1e-8)
     np.testing.assert_allclose(model.factors_ * y.std() ** 0.5, fm.factors_, rtol=1e-8)
     np.testing.assert_allclose(model.projection_ / y.std(), 1, rtol=1e-8)
 
@@ -65,7 +65,7 @@ def test_frozen_estimator_survives_clone(one_hot):
     X, y = one_hot
     fm = FMRegressor(n_factors=3, random_state=0, max_iter=20).fit(X, y)
     model = clone(AFMRegressor(init=FrozenEstimator(fm), **NO_STEP)).fit(X, y)
-    np.testing.assert_allclose(model.coef_, fm.coef_, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(model.linear_coef_, fm.linear_coef_, rtol=1e-8, atol=1e-8)
 
 
 def test_fm_of_another_size_is_refused(one_hot):
@@ -85,7 +85,7 @@ def test_frozen_fm_is_kept_and_the_attention_learns(one_hot):
     fm = FMRegressor(n_factors=3, random_state=0, max_iter=20).fit(X, y)
     initial = AFMRegressor(init=fm, **NO_STEP).fit(X, y)
     model = AFMRegressor(n_factors=3, init=fm, freeze_init=True, random_state=0, max_iter=20).fit(X, y)
-    for name in ("intercept_", "coef_", "factors_"):
+    for name in ("intercept_", "linear_coef_", "factors_"):
         np.testing.assert_allclose(getattr(model, name), getattr(initial, name), rtol=1e-8, atol=1e-8)
     assert model.attention_projection_.any()
     assert model.score(X, y) > initial.score(X, y)
@@ -117,7 +117,7 @@ def test_initial_parameters_are_those_of_the_fitted_classifier(n_classes, one_ho
     y = np.digitize(y, np.quantile(y, np.arange(1, n_classes) / n_classes))
     fm = FMClassifier(n_factors=3, random_state=0, max_iter=20).fit(X, y)
     model = AFMClassifier(init=fm, **NO_STEP).fit(X, y)
-    for name in ("intercept_", "coef_", "factors_"):
+    for name in ("intercept_", "linear_coef_", "factors_"):
         np.testing.assert_allclose(getattr(model, name), getattr(fm, name), rtol=1e-8, atol=1e-8)
 
 
@@ -160,7 +160,7 @@ def test_deep_model_keeps_the_parameters_of_a_frozen_fm(name, one_hot):
     model = make_deep(name, init=FrozenEstimator(fm), freeze_init=True, max_iter=5).fit(X, y)
     np.testing.assert_allclose(model.factors_, fm.factors_ / y.std() ** 0.5, rtol=1e-9)
     if name != "DeepCross":  # which has no linear part
-        np.testing.assert_allclose(model.coef_, fm.coef_, rtol=1e-9)
+        np.testing.assert_allclose(model.linear_coef_, fm.linear_coef_, rtol=1e-9)
 
 
 @deep

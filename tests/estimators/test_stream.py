@@ -153,7 +153,7 @@ def test_one_call_and_many_take_the_same_steps(Estimator, data):
         part = slice(start, start + 20)
         parts.partial_fit(X[part], y[part], sample_weight=weight[part])
     np.testing.assert_allclose(parts.factors_, whole.factors_, rtol=1e-9)
-    np.testing.assert_allclose(parts.coef_, whole.coef_, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(parts.linear_coef_, whole.linear_coef_, rtol=1e-9, atol=1e-12)
 
 
 # --- resuming ---------------------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def test_warm_starts_of_one_epoch_equal_one_fit(Estimator, solver, learning_rate
 def test_stored_model_grows_by_one_number_for_each_feature():
     X = sparse.eye_array(2000).tocsr()
     model = FMRegressor(64, max_iter=1).fit(X, np.arange(2000.0))
-    assert len(pickle.dumps(model)) < 1.1 * (model.factors_.nbytes + model.coef_.nbytes)
+    assert len(pickle.dumps(model)) < 1.1 * (model.factors_.nbytes + model.linear_coef_.nbytes)
 
 
 def test_losses_of_a_long_stream_are_bounded(monkeypatch):

@@ -100,7 +100,7 @@ def test_several_targets_are_learned_in_their_units(Estimator, data):
     Y = np.c_[100 + 20 * y, -1e-3 * y, y * X[:, 0]]
     model = Estimator(random_state=0, max_iter=60).fit(X, Y)
     assert model.predict(X).shape == (400, 3)
-    assert model.coef_.shape == (3, 15)
+    assert model.linear_coef_.shape == (3, 15)
     single = Estimator(random_state=0, max_iter=60).fit(X, y)
     scores = [sklearn.metrics.r2_score(Y[:, c], model.predict(X)[:, c]) for c in range(3)]
     assert min(scores) > single.score(X, y) - 0.15
