@@ -58,7 +58,7 @@ def test_gradients_that_float32_cannot_square_are_named():
 def test_state_of_many_epochs_still_moves_and_stays_finite(Estimator, solver, dtype):
     rows = X.astype(dtype)
     model = Estimator(2, solver=solver, random_state=0).partial_fit(rows, Y)
-    before = model.linear_coef_
+    before = model.linear_coef_.copy()
     for states in model._training_state["states"].values():
         if solver == "adagrad":  # 1e5 epochs of unit gradients
             states[0][...] = 1e5

@@ -82,7 +82,7 @@ def test_callbacks_are_stored_until_they_are_taken_off():
 @pytest.mark.parametrize("store", ["pickle", "skops"])
 def test_model_of_another_version_opens_with_a_warning(store, monkeypatch):
     model = make(AFMRegressor).fit(X, Y)
-    monkeypatch.setattr("skafm._estimators.base.__version__", "0.0.1")
+    monkeypatch.setattr("skafm._estimators.fitted_model.__version__", "0.0.1")
     stored = pickle.dumps(model) if store == "pickle" else skops.io.dumps(model)
     monkeypatch.undo()
     with pytest.warns(UserWarning, match=rf"skafm's AFMRegressor from version 0\.0\.1 .* {skafm.__version__}"):

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from skafm._estimators.base import working_memory
 from skafm._estimators.classification import Classification
 from skafm._estimators.docstrings import fill_docstring
 from skafm._estimators.explain import ExplainMixin
+from skafm._estimators.fitted_model import working_memory
 from skafm._estimators.initialization import FMInitialization, typical_pairs
 from skafm._estimators.parameters import ATTENTION, CLASSIFICATION, INITIALIZATION, REGRESSION, TRAINING
 from skafm._estimators.regression import Regression
@@ -68,7 +68,8 @@ class _AFM(ExplainMixin, FMInitialization):
         -------
         list of ndarray of shape (n_pairs,)
             Weights of each row, which sum to 1, in the order of the row's pairs of non-zero features: (1, 2), (1, 3),
-            ..., (2, 3), ... An array is empty if the row has fewer than two non-zero features.
+            ..., (2, 3), ... An array is empty if the row has fewer than two non-zero features. A one-hot field that
+            the row lacks, but all training rows had, counts as a further feature, the last.
 
         Raises
         ------

@@ -1,37 +1,30 @@
 """Fit, store, predict: what all estimators share. No model is known here, and torch is imported when first needed."""
 
-import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from contextlib import contextmanager
 
 import numpy as np
-from sklearn import get_config
-from sklearn.exceptions import ConvergenceWarning, InconsistentVersionWarning
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from skafm._estimators.advice import explain_divergence, remedy_for_no_gain, warn
 from skafm._estimators.callbacks import FitTask
 from skafm._estimators.early_stopping import StoppingCriterion, run_epochs
+from skafm._estimators.feature_subset import select_features
+from skafm._estimators.fitted_model import FittedModel, working_memory
 from skafm._estimators.fitted_state import (
     attributes_from_parameters,
-    cached_module,
     check_shapes,
     invalidate_cache,
     parameters_from_attributes,
-    separate_intercept,
 )
 from skafm._estimators.parameters import TRAINING
 from skafm._estimators.scoring import validation_score
 from skafm._estimators.sklearn_compat import CallbackSupportMixin, fit_context, with_callbacks
-from skafm._estimators.validation import InputValidation, check_finite
 from skafm._training.collectives import current_group
-from skafm._version import __version__
-
-_MAX_LOSSES = 1000
-"""Most losses of a stream that are kept."""
 
 
-class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
+class FactorizationMachine(CallbackSupportMixin, FittedModel):
     """A model and its training, for any target.
 
     A subclass's constructor stores the parameters. A subclass names its parameters in ``_parameter_attributes`` and
@@ -39,26 +32,18 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
     what y is to the raw score.
     """
 
-    _parameter_attributes: dict[str, str]
-    """The module's parameter -> the fitted attribute."""
     _penalties: dict[str, str]
     """The module's parameter -> the constructor parameter that is its L2 penalty."""
     _loss: str
     """Name of the loss."""
     _target_scale: tuple[np.ndarray, np.ndarray]
     """Shift and scale, () or (n_outputs,), from the raw score of training to that of the fitted attributes."""
-    _training_state: dict
-    """Optimizer and random generator after ``partial_fit``; of the optimizer a part after ``fit``."""
 
     _parameter_constraints = TRAINING
 
     @abstractmethod
     def _build_module(self, data, n_outputs, **factory):
         """Return a randomly initialized module to train on ``data``; ``factory`` has generator, device and dtype."""
-
-    @abstractmethod
-    def _rebuild_module(self, n_outputs, **factory):
-        """Return a module of the fitted sizes."""
 
     @abstractmethod
     def _initialize_parameters(self, module, generator, dataset, validation):
@@ -157,13 +142,14 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
             self._warn_if_no_gain(loss, constant, train.X, "training" if validation is None else "validation")
             self._training_state = trainer.release_optimizer()
             self._store_fitted(trainer)
+            self._store_missing_fields(train, trainer.model._per_feature)
             task.end()
         return self
 
     def _forget_fit(self):
         """Remove what an earlier fit has left, so that no scorer or callback meets it."""
         fitted = ("classes_", "fields_", "_target_range", "_target_moments", "_target_scale", "_training_state")
-        for name in (*fitted, *self._parameter_attributes.values()):
+        for name in (*fitted, "_missing_rows", *self._parameter_attributes.values()):
             self.__dict__.pop(name, None)
 
     @contextmanager
@@ -176,24 +162,19 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
             self.__dict__ = before  # in one step, which a second Ctrl-C cannot interrupt
             raise
 
-    def _prepare_training(self, train, validation, *, resume, stream=False):
+    def _prepare_training(self, train, validation, *, resume=False, stream=False):
         """Return the trainer before its first epoch, the data sets, and the validation score function or None."""
         from skafm._training import conversion
 
-        shift, scale = self._target_scale
-        random = check_random_state(self.random_state)
-        device, group = conversion.resolve_device(self.device), train.group
-        seed = group.all_gather(random.randint(np.iinfo(np.int32).max))[0] + group.rank
-        generator = conversion.make_generator(seed, device)
+        device = conversion.resolve_device(self.device)
+        generator = self._make_generator(train.group, device)
         dataset = self._to_dataset(train, device, normalize=not stream)
         validation_set = None if validation is None else self._to_dataset(validation, device)
-        factory = {"generator": generator, "device": "meta" if resume else device, "dtype": dataset.rows.dtype}
-        module = self._build_module(train, self._count_outputs(train.y), **factory)
         if resume:
-            fitted = parameters_from_attributes(self, self._parameter_attributes)
-            check_shapes(module, fitted)
-            conversion.load_parameters(module, fitted, -shift / scale, 1 / scale, device)
+            module = self._resumed_module(train, generator, device, dataset.rows.dtype)
         else:
+            factory = {"generator": generator, "device": device, "dtype": dataset.rows.dtype}
+            module = self._build_module(train, self._count_outputs(train.y), **factory)
             conversion.set_intercept(module, self._initial_intercept(train))
             self._initialize_parameters(module, generator, dataset, validation_set)
         self._freeze(module)
@@ -202,6 +183,29 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
         if resume and hasattr(self, "_training_state"):
             trainer.load_state_dict(self._training_state)
         return trainer, dataset, validation_set, score
+
+    def _make_generator(self, group, device):
+        """Return the random generator of a training, another one on each rank."""
+        from skafm._training import conversion
+
+        random = check_random_state(self.random_state)
+        return conversion.make_generator(
+            group.all_gather(random.randint(np.iinfo(np.int32).max))[0] + group.rank, device
+        )
+
+    def _resumed_module(self, data, generator, device, dtype, features=None):
+        """Return the fitted module, of all features or of some, in the units of training."""
+        from skafm._training import conversion
+
+        factory = {"generator": generator, "device": "meta", "dtype": dtype}
+        module = self._build_module(data, self._count_outputs(data.y), **factory)
+        parameters = parameters_from_attributes(self, self._parameter_attributes)
+        check_shapes(module, parameters)
+        if features is not None:
+            parameters = select_features(parameters, features, module._per_feature, self._missing_rows)
+        shift, scale = self._target_scale
+        conversion.load_parameters(module, parameters, -shift / scale, 1 / scale, device)
+        return module
 
     def _to_dataset(self, data, device, *, normalize=True):
         """Return validated samples on the device."""
@@ -243,27 +247,6 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
         names = getattr(self, "feature_names_in_", None)
         warn(f"{what}: {remedy_for_no_gain(X, self.learning_rate, names)}", ConvergenceWarning)
 
-    def _partial_fit(self, X, y, sample_weight):
-        """Train one epoch in the order of the rows, with the optimizer of earlier calls."""
-        resume = hasattr(self, "factors_")
-        train = self._validate_samples(X, y, sample_weight, current_group(), reset=not resume, training=True)
-        share = 0.0
-        if resume:
-            resume, share = self._update_target_scale(train)
-        else:
-            self._target_scale = self._fit_target_scale(train)
-        with explain_divergence(self, train.X):
-            trainer, dataset, *_ = self._prepare_training(train, None, resume=resume, stream=True)
-            if resume and share:
-                trainer.center_residuals(dataset, share)
-            loss = next(trainer.epochs(dataset))
-        self.loss_curve_ = [*getattr(self, "loss_curve_", [])[1 - _MAX_LOSSES :], loss]
-        self.n_iter_ = self.best_iter_ = getattr(self, "n_iter_", 0) + 1
-        self.validation_scores_ = None
-        self._training_state = trainer.state_dict()
-        self._store_fitted(trainer)
-        return self
-
     def _fitted_attributes(self, trainer, *, in_place=False):
         """Return the fitted attributes, in the units of y; ``in_place`` ends the training."""
         parameters = trainer.rescaled_parameters(*self._target_scale, in_place=in_place)
@@ -277,35 +260,6 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
         self.__dict__.update(fitted)
         invalidate_cache(self)
 
-    def _predict_raw(self, X):
-        """Return the raw score of each row, (n_samples,) or (n_samples, n_outputs)."""
-        from skafm._training import conversion
-
-        X = self._validate_rows(X)
-        module, device = self._fitted_module()
-        raw = conversion.predict_raw(module, X, device, working_memory())
-        check_finite(X, raw)
-        intercept = separate_intercept(self)
-        return raw if intercept is None else raw + intercept
-
-    def _fitted_module(self):
-        """Return the module to predict with, and its device."""
-        from skafm._training import conversion
-
-        device = conversion.resolve_device(self.device)
-        return cached_module(self, self._parameter_attributes, self._rebuild_module, device, working_memory()), device
-
-    def __getstate__(self):
-        return super().__getstate__() | {"_skafm_version": __version__}
-
-    def __setstate__(self, state):
-        stored = state.get("_skafm_version", "unknown")
-        if stored != __version__:
-            versions = {"current_sklearn_version": __version__, "original_sklearn_version": stored}
-            name = f"skafm's {type(self).__name__}"
-            warnings.warn(InconsistentVersionWarning(estimator_name=name, **versions), stacklevel=2)
-        super().__setstate__({name: value for name, value in state.items() if name != "_skafm_version"})
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -315,8 +269,3 @@ class FactorizationMachine(CallbackSupportMixin, InputValidation, ABC):
 def _auto_batch_size(n_samples):
     """Return 1/128 of the rows, within the sizes that are accurate and fast."""
     return min(max(n_samples // 128, 200), 1024)
-
-
-def working_memory():
-    """Return scikit-learn's ``working_memory`` in bytes."""
-    return int(get_config()["working_memory"] * 2**20)

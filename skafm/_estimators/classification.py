@@ -6,13 +6,13 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
-from skafm._estimators.base import FactorizationMachine
+from skafm._estimators.partial_fit import OnlineTraining
 from skafm._estimators.sklearn_compat import fit_context
 
 _BINARY = 2  # classes, with a single raw score
 
 
-class Classification(ClassifierMixin, FactorizationMachine):
+class Classification(ClassifierMixin, OnlineTraining):
     """Log loss of the raw score, through a sigmoid for two classes and a softmax for more."""
 
     _loss = "log_loss"
@@ -26,7 +26,8 @@ class Classification(ClassifierMixin, FactorizationMachine):
         """Update the model with one pass over a batch of samples.
 
         The samples are taken in their order, in batches of ``batch_size``, and the optimizer's state is kept between
-        calls, and from ``fit``. The initial intercept is that of the first call's classes.
+        calls, and from ``fit``. The initial intercept is that of the first call's classes. The fitted attributes are
+        changed in place, in the rows of the samples' features only.
 
         Parameters
         ----------

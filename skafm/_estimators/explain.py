@@ -5,10 +5,11 @@ from numbers import Integral
 import numpy as np
 from scipy import sparse
 
-from skafm._estimators.base import FactorizationMachine, working_memory
+from skafm._estimators.base import FactorizationMachine
 from skafm._estimators.fields import encode_fields, infer_fields
+from skafm._estimators.fitted_model import working_memory
 from skafm._estimators.validation import check_finite
-from skafm.inspection._explanation import Explanation
+from skafm.inspection._explanation import DefaultNames, Explanation
 from skafm.inspection._optional import import_pandas
 
 
@@ -21,7 +22,8 @@ class ExplainMixin(FactorizationMachine):
         Parameters
         ----------
         X : {sparse matrix or array, array-like} of shape (n_samples, n_features)
-            Rows to explain.
+            Rows to explain. In the terms of a row that lacks a one-hot field which all training rows had, a further
+            feature stands for the average of that field; a factorization machine needs none.
         feature_names : array-like of shape (n_features,), default=None
             Names of the features, e.g. an encoder's ``get_feature_names_out()``. By default those seen during ``fit``,
             or x0, x1, ... if X had no names.
@@ -40,9 +42,11 @@ class ExplainMixin(FactorizationMachine):
             If X is malformed or too large for a finite result, or if ``feature_names`` has another shape.
         """
         X = self._canonical_rows(X)
-        parts = zip(*self._iter_pair_terms(X), strict=True)
+        module, compact, features = self._module_for(X)
+        parts = zip(*self._iter_pair_terms(module, compact, features), strict=True)
         rows, feature_i, feature_j, attention, interaction = (np.concatenate(arrays) for arrays in parts)
-        linear = self._linear_terms(X)
+        weight = module.linear.weight.numpy(force=True)[compact.indices]
+        linear = (weight.T * X.data).T  # (n_entries,) or (n_entries, n_outputs)
         entry_rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
         outputs = None if linear.ndim == 1 else getattr(self, "classes_", np.arange(linear.shape[1]))
         return Explanation(
@@ -56,8 +60,9 @@ class ExplainMixin(FactorizationMachine):
             feature_j=feature_j,
             attention=attention,
             interaction=interaction,
-            feature_names=self._resolve_feature_names(feature_names),
+            feature_names=self._resolve_feature_names(feature_names, X.shape[1]),
             outputs=outputs,
+            missing_fields=self._missing_field_starts(X),
         )
 
     def top_interactions(self, X, n=20, *, by="contribution", fields=None, feature_names=None, min_support=1):
@@ -102,12 +107,14 @@ class ExplainMixin(FactorizationMachine):
             raise ValueError(f"by must be 'contribution' or 'attention', got {by!r}.")
         if not (isinstance(n, Integral) and int(n) > 0):
             raise ValueError(f"n must be a positive integer, got {n!r}.")
-        X, names = self._canonical_rows(X), self._resolve_feature_names(feature_names)
+        X = self._canonical_rows(X)
+        names = np.asarray(self._resolve_feature_names(feature_names, X.shape[1]))
         groups = np.arange(X.shape[1])
         if fields is not None:
-            names, groups = _resolve_fields(fields, X, names)
+            names, groups = _resolve_fields(fields, X[:, : self.n_features_in_], names[: self.n_features_in_])
+            groups = np.concatenate([groups, groups[self._missing_field_starts(X)]])
         keys, sums = np.empty(0, np.int64), np.empty((4, 0))
-        for part in self._iter_pair_terms(X):
+        for part in self._iter_pair_terms(*self._module_for(X)):
             part_keys, part_sums = _aggregate(part, groups, len(names), by_row=fields is not None)
             keys, sums = _sum_by_key(np.concatenate([keys, part_keys]), np.concatenate([sums, part_sums], axis=1))
         support, attention, contribution, absolute = sums
@@ -125,35 +132,42 @@ class ExplainMixin(FactorizationMachine):
         return frame.head(n).reset_index(drop=True)
 
     def _canonical_rows(self, X):
-        """Return the rows as CSR with sorted, distinct entries and no zeros."""
+        """Return the rows as CSR with sorted, distinct entries and no zeros, and with their missing fields."""
         X = self._validate_rows(X)
         X = sparse.csr_array(X, copy=sparse.issparse(X))
         X.sum_duplicates()
         X.eliminate_zeros()
-        return X
+        return self._with_missing_fields(X)
 
-    def _iter_pair_terms(self, X):
+    def _iter_pair_terms(self, module, rows, features):
         """Yield the fields of ``PairTerms`` as arrays, for one part of the rows after another."""
         from skafm._training import conversion
 
-        module, device = self._fitted_module()
-        for part in conversion.iter_pair_terms(module, X, device, working_memory()):
-            check_finite(X, *part[3:])
-            yield part
+        device = conversion.resolve_device(self.device)
+        for part in conversion.iter_pair_terms(module, rows, device, working_memory()):
+            row, i, j, *terms = part
+            check_finite(rows, *terms)
+            yield part if features is None else (row, features[i], features[j], *terms)
 
-    def _linear_terms(self, X):
-        """Return ``w_i x_i`` of each entry, (n_entries,) or (n_entries, n_outputs)."""
-        weight = np.asarray(self.linear_coef_).T[X.indices]
-        return (weight.T * X.data).T
+    def _missing_field_starts(self, X):
+        """Return the first feature of each field that has a feature for the rows that lack it: (F,), or (0,)."""
+        return self._missing_bounds[::2] if X.shape[1] > self.n_features_in_ else np.empty(0, np.int64)
 
-    def _resolve_feature_names(self, feature_names):
-        """Return the names (n_features,) of the features: as given, as seen during ``fit``, or x0, x1, ..."""
+    def _resolve_feature_names(self, feature_names, n_features):
+        """Return the names (n_features,) of the features: as given, as seen during ``fit``, or x0, x1, ...
+
+        ``n_features`` is that of the model, or with the features for missing fields.
+        """
         if feature_names is None:
-            feature_names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(self.n_features_in_)])
-        names = np.asarray(feature_names, dtype=object)
+            feature_names = getattr(self, "feature_names_in_", None)
+        names = DefaultNames(self.n_features_in_) if feature_names is None else np.asarray(feature_names, dtype=object)
         if names.shape != (self.n_features_in_,):
             raise ValueError(f"feature_names must have shape ({self.n_features_in_},), but has shape {names.shape}.")
-        return names
+        if n_features == self.n_features_in_:
+            return names
+        fields = [names[np.arange(*bounds)] for bounds in self._missing_bounds.reshape(-1, 2)]
+        missing = [f"{_common_prefix(field, number)} (missing)" for number, field in enumerate(fields)]
+        return np.concatenate([np.asarray(names), np.array(missing, object)])
 
 
 def _resolve_fields(fields, X, names):

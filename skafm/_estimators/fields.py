@@ -79,7 +79,7 @@ def complete_fields(data):
     frequency : ndarray of shape (n_features,)
         Sum of the weights of the rows that have each column.
     """
-    group, rows = data.group, _canonical(data.X)
+    group, rows = data.group, canonical_rows(data.X)
     fields = _assign_fields(np.max(group.all_gather(_preceding_columns(rows)), axis=0))
     weight = np.repeat(data.weight, np.diff(rows.indptr))
     frequency = group.all_reduce_sum(np.bincount(rows.indices, weight, minlength=rows.shape[1]))
@@ -89,7 +89,7 @@ def complete_fields(data):
     return [slice(start, stop) for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)], frequency
 
 
-def _canonical(X):
+def canonical_rows(X):
     """Return rows as CSR with sorted, distinct entries and no zeros; without a copy if they are so."""
     rows = sparse.csr_array(X)
     if not (rows.has_canonical_format and rows.data.all()):
@@ -101,7 +101,7 @@ def _canonical(X):
 
 def _preceding_columns(X):
     """Return for each column (n_features,) the last preceding column that has an entry in one of its rows, or -1."""
-    rows = _canonical(X)
+    rows = canonical_rows(X)
     has_preceding = np.ones(rows.nnz, bool)  # whether an entry is not the first of its row
     has_preceding[rows.indptr[:-1][np.diff(rows.indptr) > 0]] = False
     entries = np.flatnonzero(has_preceding)

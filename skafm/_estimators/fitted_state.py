@@ -8,6 +8,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from skafm._estimators.feature_subset import select_features
+
 _CACHE: WeakKeyDictionary = WeakKeyDictionary()
 """Estimator -> what its module was built from, and the module."""
 
@@ -36,6 +38,14 @@ def parameters_from_attributes(estimator, names):
             case array:
                 parameters[name] = _transpose_coef(name, np.asarray(array))
     return parameters
+
+
+def writable_parameter(estimator, names, name):
+    """Return a parameter's array, to be changed in place; one in read-only memory is copied first."""
+    attribute = names[name]
+    if not getattr(estimator, attribute).flags.writeable:
+        setattr(estimator, attribute, getattr(estimator, attribute).copy())
+    return _transpose_coef(name, getattr(estimator, attribute))
 
 
 def _transpose_coef(name, array):
@@ -73,24 +83,36 @@ def cached_module(estimator, names, build, device, memory):
         What else ``build`` depends on.
     """
     if device.type != "cpu":
-        return _build(estimator, names, build, device)
+        return shared_module(estimator, names, build, device)
     sources = [memory]
     for name in names.values():
         value = getattr(estimator, name, None)
         sources += value if isinstance(value, list) else [value]
     cached, module = _CACHE.get(estimator, ((), None))
     if len(cached) != len(sources) or cached[0] != memory or not all(map(is_, cached[1:], sources[1:])):
-        module = _build(estimator, names, build, device)
+        module = shared_module(estimator, names, build, device)
         _CACHE[estimator] = sources, module
     return module
 
 
-def _build(estimator, names, build, device):
+def shared_module(estimator, names, build, device, subset=None):
+    """Return a new module that shares the estimator's arrays; with ``subset`` of some features only.
+
+    Parameters
+    ----------
+    estimator, names, build, device
+        As for :func:`cached_module`.
+    subset : tuple, optional
+        The features (U,), ascending, and the rows of missing fields: dict of str to ndarray.
+    """
     from skafm._training import conversion
 
     n_outputs = None if np.ndim(estimator.intercept_) == 0 else len(estimator.intercept_)
     module = build(n_outputs, device="meta")
     parameters = parameters_from_attributes(estimator, names)
+    if subset is not None:
+        features, missing = subset
+        parameters = select_features(parameters, features, missing, missing)
     if separate_intercept(estimator) is not None:
         name, _ = conversion.intercept_of(module)
         parameters[name] = np.zeros_like(parameters[name], estimator.factors_.dtype)

@@ -37,6 +37,10 @@ class _FM(ExplainMixin, RandomInitialization):
         if fields:
             module._center_fields(fields, frequency)
 
+    def _store_missing_fields(self, data, tables):  # noqa: ARG002
+        """Add no features: centered, a field that lacks is the average one."""
+        self._missing_rows = {}
+
 
 @fill_docstring
 class FMRegressor(Regression, _FM):

@@ -1,8 +1,8 @@
 """Neural factorization machine estimators."""
 
-from skafm._estimators.base import working_memory
 from skafm._estimators.classification import Classification
 from skafm._estimators.docstrings import fill_docstring
+from skafm._estimators.fitted_model import working_memory
 from skafm._estimators.initialization import FMInitialization, typical_pairs
 from skafm._estimators.parameters import (
     ATTENTION,

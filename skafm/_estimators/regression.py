@@ -7,7 +7,7 @@ from sklearn.base import RegressorMixin
 from sklearn.exceptions import DataConversionWarning
 
 from skafm._estimators.advice import warn
-from skafm._estimators.base import FactorizationMachine
+from skafm._estimators.partial_fit import OnlineTraining
 from skafm._estimators.sklearn_compat import fit_context
 
 _NEW_UNITS = 1e3
@@ -18,7 +18,7 @@ _MARGIN = 1e3
 """By this factor the units of y stay within the range of the precision of X."""
 
 
-class Regression(RegressorMixin, FactorizationMachine):
+class Regression(RegressorMixin, OnlineTraining):
     """Squared error of the target, which is standardized for training; y may have several columns."""
 
     _loss = "squared_error"
@@ -34,7 +34,8 @@ class Regression(RegressorMixin, FactorizationMachine):
 
         The samples are taken in their order, in batches of ``batch_size``, and the optimizer's state is kept between
         calls, and from ``fit``. y is standardized with the mean and standard deviation of all targets so far: when they
-        change, the parameters are rescaled, so that predictions stay the same.
+        change, the parameters are rescaled, so that predictions stay the same. The fitted attributes are changed in
+        place, in the rows of the samples' features only.
 
         Parameters
         ----------

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skafm._estimators.sklearn_compat import check_sample_weight
 from skafm._estimators.sparse_checks import check_sparse
-from skafm._training.collectives import ProcessGroup, check_same_settings
+from skafm._training.collectives import SINGLE_PROCESS, ProcessGroup, check_same_settings
 
 _FEW_SAMPLES = 1000
 """Up to this number, ``early_stopping="auto"`` uses no validation set."""
@@ -85,7 +85,7 @@ class InputValidation(BaseEstimator, ABC):
                 f"sample_weight must have a finite sum above zero, but sums to {weight.sum()}: only the ratios of the "
                 "weights matter, so divide them all by the largest, or leave out samples of weight zero."
             )
-        if training:
+        if training and group is not SINGLE_PROCESS:
             check_same_settings(group, self._settings(X, y))
         y, total_weight = self._check_target(y, weight, group, training=training)
         given = None if sample_weight is None else weight
@@ -106,6 +106,8 @@ class InputValidation(BaseEstimator, ABC):
         try:
             found = validate_data(self, check_sparse(X), *y, accept_sparse="csr", **checks)
         except ValueError as error:
+            if f"is expecting {getattr(self, 'n_features_in_', None)} features" in str(error):
+                raise ValueError(f"{error} If columns are new, add them to the fitted model: add_features.") from error
             if "convert string to float" not in str(error) or not _has_strings(X):
                 raise
             raise ValueError(

@@ -1,13 +1,13 @@
 """From NumPy and SciPy to torch and back: devices, data sets, parameters, predictions."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from torch import Tensor
 
 from skafm._training.batching import CSRRows, Dataset, as_read_only_tensor, split_batch
@@ -92,17 +92,44 @@ def load_parameters(
 ) -> None:
     """Set a model's parameters from arrays, rescaled so that the raw score becomes ``shift + scale * raw``."""
     dtypes = {name: parameter.dtype for name, parameter in model.named_parameters()}
-    state = {name: torch.tensor(array, dtype=dtypes[name], device=device) for name, array in parameters.items()}
-    model.load_state_dict(state, assign=True)
-    model.load_state_dict(model._rescaled_parameters(*tensors_like(model, shift, scale)), assign=True)
+    _assign(model, {name: torch.tensor(array, dtype=dtypes[name], device=device) for name, array in parameters.items()})
+    model._rescale_(*tensors_like(model, shift, scale))
     name, _ = intercept_of(model)
     set_intercept(model, np.add(shift, np.multiply(scale, parameters[name])))  # in float64, if it is
 
 
+def initial_tables(
+    build: Callable[..., Model], seed: int, dtype: DTypeLike, scale: ArrayLike
+) -> dict[str, NDArray[Any]]:
+    """Return the per-feature parameters of a new model whose raw score is then multiplied by ``scale``.
+
+    Parameters
+    ----------
+    build : callable
+        Takes generator, device and dtype, and returns the model.
+    seed : int
+    dtype : dtype
+    scale : array-like of shape () or (C,)
+    """
+    device = torch.device("cpu")
+    like = torch.from_numpy(np.empty(0, dtype))
+    model = build(generator=make_generator(seed, device), device=device, dtype=like.dtype)
+    model._rescale_(*tensors_like(model, np.zeros(np.shape(scale)), scale))
+    return {name: p.numpy(force=True) for name, p in model.named_parameters() if name in model._per_feature}
+
+
 def load_shared(model: Model, parameters: Mapping[str, NDArray[Any]], device: torch.device) -> None:
     """Give a model built on the meta device read-only parameters: on the CPU they share the arrays' memory."""
-    tensors = {name: as_read_only_tensor(array, device) for name, array in parameters.items()}
-    model.load_state_dict(tensors, assign=True)
+    _assign(model, {name: as_read_only_tensor(array, device) for name, array in parameters.items()})
+
+
+def _assign(model: Model, tensors: Mapping[str, Tensor]) -> None:
+    """Replace all parameters; a table may have the rows of some features only, which ``load_state_dict`` refuses."""
+    for path, module in model.named_modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                tensor = tensors[f"{path}.{name}" if path else name]
+                module._parameters[name] = torch.nn.Parameter(tensor, requires_grad=parameter.requires_grad)
 
 
 def predict_raw(model: Model, X: Any, device: torch.device, memory: int) -> NDArray[Any]:

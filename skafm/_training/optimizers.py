@@ -28,6 +28,11 @@ class Optimizer(ABC):
     momentum_states: ClassVar[tuple[int, ...]] = ()
     """Which of all states belong to a mean of gradients, from which another training does not resume."""
 
+    @classmethod
+    def all_initial_states(cls) -> tuple[float, ...]:
+        """Return the initial value of each state."""
+        return (*cls.initial_states, *[0.0] * cls.n_row_states)
+
     def __init__(self, parameters: Mapping[str, Tensor], learning_rate: float) -> None:
         self.parameters, self.learning_rate = parameters, learning_rate
         self.states = {name: self._initialize(parameter) for name, parameter in parameters.items()}

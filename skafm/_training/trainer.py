@@ -145,10 +145,32 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Return the states of optimizer and generator as plain values and arrays; the parameters are not in it."""
         states = self.optimizer.states.items()
+        return self._describe({name: [state.numpy(force=True) for state in each] for name, each in states})
+
+    def update_state_dict(
+        self, state_dict: Mapping[str, Any], features: NDArray[Any], n_features: int
+    ) -> dict[str, Any]:
+        """Return the states if this model has only some features (U,) of ``n_features``; the others' are kept.
+
+        The arrays of ``state_dict`` are changed in place if they have one number for each of a parameter's.
+        """
+        resume, states = state_dict.get("solver") == type(self.optimizer).__name__, {}
+        initial = self.optimizer.all_initial_states()
+        for name, own in self.optimizer.states.items():
+            states[name] = [state.numpy(force=True) for state in own]
+            if name in self.model._per_feature:
+                tables = state_dict["states"].get(name, initial) if resume else initial
+                states[name] = [
+                    _put_rows(table, rows, features, n_features)
+                    for table, rows in zip(tables, states[name], strict=True)
+                ]
+        return self._describe(states)
+
+    def _describe(self, states: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "solver": type(self.optimizer).__name__,
             "rows_per_step": self.config.rows_per_step,
-            "states": {name: [state.numpy(force=True) for state in each] for name, each in states},
+            "states": states,
             "device": self.generator.device.type,
             "generator": self.generator.get_state().numpy(),
         }
@@ -179,11 +201,26 @@ class Trainer:
             "states": {name: [compact(name, i, state) for i, state in enumerate(each)] for name, each in states},
         }
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Resume: another solver starts anew, and so does the generator on another type of device."""
+    def load_state_dict(self, state_dict: Mapping[str, Any], features: NDArray[Any] | None = None) -> None:
+        """Resume: another solver starts anew, and so does the generator on another type of device.
+
+        If this model has only some of the features that the states are of, ``features`` (U,) are their numbers.
+        """
         if state_dict["solver"] == type(self.optimizer).__name__:
             for name in state_dict["states"].keys() & self.optimizer.states.keys():
+                table = name in self.model._per_feature
                 for own, state in zip(self.optimizer.states[name], state_dict["states"][name], strict=True):
+                    if table and np.ndim(state):
+                        state = state[: len(own)] if features is None else state[features]  # noqa: PLW2901
                     own.copy_(as_read_only_tensor(state, torch.device("cpu")))
         if state_dict.get("device") == self.generator.device.type:
             self.generator.set_state(torch.tensor(state_dict["generator"]))
+
+
+def _put_rows(table: ArrayLike, rows: NDArray[Any], features: NDArray[Any], n_features: int) -> NDArray[Any]:
+    """Set the rows (U, ...) of some features in a table; one that is compact or in read-only memory is copied."""
+    shape, table = (n_features, *rows.shape[1:]), np.asarray(table, dtype=rows.dtype)
+    if table.shape != shape or not table.flags.writeable:
+        table = np.broadcast_to(table, shape).copy()
+    table[features] = rows
+    return table

@@ -7,6 +7,25 @@ from skafm.inspection._html import explanation_html_repr
 from skafm.inspection._optional import import_pandas
 
 
+class DefaultNames:
+    """The names x0, x1, ..., made when asked for: a million of them take longer than the explanation of a row."""
+
+    def __init__(self, n_features):
+        self.shape = (n_features,)
+
+    def __len__(self):
+        """Return the number of features."""
+        return self.shape[0]
+
+    def __getitem__(self, features):
+        """Return the names of some features, an array of their numbers."""
+        return np.array([f"x{i}" for i in features], dtype=object)
+
+    def __array__(self, dtype=None, copy=None):
+        """Return all names."""
+        return self[range(len(self))].astype(dtype or object)
+
+
 class Explanation:
     """Additive terms of the raw score of each row: intercept, linear terms and interactions.
 
@@ -33,6 +52,8 @@ class Explanation:
         Names of the features in tables and plots.
     outputs : ndarray of shape (n_outputs,) or None
         Classes, or indices of the targets, if there are several raw scores; otherwise None.
+    missing_fields : ndarray of shape (n_fields,)
+        The last ``n_fields`` features stand for fields that a row lacks: the first feature of each of these fields.
 
     See Also
     --------
@@ -67,6 +88,7 @@ class Explanation:
         interaction,
         feature_names,
         outputs=None,
+        missing_fields=(),
     ):
         self.n_rows = n_rows
         self.intercept = intercept
@@ -80,6 +102,7 @@ class Explanation:
         self.interaction = interaction
         self.feature_names = feature_names
         self.outputs = outputs
+        self.missing_fields = missing_fields
 
     @property
     def contribution(self):
@@ -127,6 +150,7 @@ class Explanation:
             interaction=self.interaction[pairs],
             feature_names=self.feature_names,
             outputs=self.outputs,
+            missing_fields=self.missing_fields,
         )
 
     def to_frame(self):
@@ -218,12 +242,12 @@ class Explanation:
             If ``fields`` has another shape.
         """
         import_pandas()
-        fields = np.asarray(fields)
-        if fields.shape != self.feature_names.shape:
+        fields, n_features = np.asarray(fields), len(self.feature_names) - len(self.missing_fields)
+        if fields.shape != (n_features,):
             raise ValueError(
-                f"fields must have the field of each of the {len(self.feature_names)} features, but has shape "
-                f"{fields.shape}."
+                f"fields must have the field of each of the {n_features} features, but has shape {fields.shape}."
             )
+        fields = np.concatenate([fields, fields[np.asarray(self.missing_fields, int)]])
         rank = np.unique(fields if fields.dtype.kind != "O" else fields.astype(str), return_inverse=True)[1]
         i, j = self.feature_i, self.feature_j
         ordered = rank[i] <= rank[j]  # (n_pairs,)

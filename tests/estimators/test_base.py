@@ -43,7 +43,7 @@ def test_partial_fit_continues_with_another_solver(Estimator, data):
     X, y = data(Estimator)
     classes = {"classes": [0, 1]} if is_classifier(Estimator()) else {}
     model = Estimator(random_state=0).partial_fit(X, y, **classes)
-    before = model.factors_
+    before = model.factors_.copy()
     model.set_params(solver="adam").partial_fit(X, y)
     assert model._training_state["solver"] == "Adam"
     assert np.abs(model.factors_ - before).max() > 0

@@ -190,7 +190,7 @@ def test_stored_model_grows_by_one_number_for_each_feature():
 
 
 def test_losses_of_a_long_stream_are_bounded(monkeypatch):
-    monkeypatch.setattr("skafm._estimators.base._MAX_LOSSES", 3)
+    monkeypatch.setattr("skafm._estimators.partial_fit._MAX_LOSSES", 3)
     model = FMRegressor(random_state=0)
     for _ in range(5):
         model.partial_fit(np.eye(3), [0.0, 1.0, 2.0])
