@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 
+from skafm.inspection._explain import top_interactions
 from skafm.inspection._optional import import_pyplot
-from skafm.inspection._pipeline import split_pipeline
 
 _LABELS = {
     "mean_abs_contribution": "mean |contribution|\n(raw score)",
@@ -63,8 +63,8 @@ class InteractionDisplay:
         X : {sparse matrix or array, array-like, DataFrame} of shape (n_samples, n_features)
             Input of the estimator or pipeline, the rows to average over.
         fields : array-like of shape (n_features,), "auto" or None, default="auto"
-            Field of each column of the model, to plot the interactions of fields. "auto" infers the fields from the
-            rows; None plots the interactions of features.
+            Field of each column of the model, to plot the interactions of fields. "auto" finds the fields as in
+            :func:`top_interactions`; None plots the interactions of features.
         feature_names : array-like of shape (n_features,), default=None
             Names of the columns of the model; by default those of the pipeline, or those seen during ``fit``.
         n : int, default=20
@@ -85,8 +85,7 @@ class InteractionDisplay:
         TypeError
             If the estimator has no method ``explain``.
         """
-        model, rows, names = split_pipeline(estimator, X, feature_names)
-        interactions = model.top_interactions(rows, sys.maxsize, fields=fields, feature_names=names)
+        interactions = top_interactions(estimator, X, sys.maxsize, fields=fields, feature_names=feature_names)
         return cls(_select_strongest(interactions, n)).plot(ax)
 
     @classmethod

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from skafm.inspection._explain import explain
 from skafm.inspection._optional import import_pyplot
-from skafm.inspection._pipeline import split_pipeline
 
 _POSITIVE, _NEGATIVE = "#0072b2", "#d55e00"
 """Colors of positive and negative terms: blue and vermillion, a color-blind safe pair (Okabe and Ito, 2008)."""
@@ -85,8 +85,7 @@ class WaterfallDisplay:
         ValueError
             If X has not exactly one row, or if ``n`` or ``output`` is invalid.
         """
-        model, row, names = split_pipeline(estimator, X, feature_names)
-        explanation = model.explain(row, feature_names=names)
+        explanation = explain(estimator, X, feature_names=feature_names)
         if len(explanation) != 1:
             raise ValueError(f"Expected exactly one sample, got {len(explanation)}: pass a single row, e.g. X[:1].")
         return cls.from_predictions(explanation, n=n, output=output, ax=ax)

@@ -24,8 +24,8 @@ def table():
 def test_map_shows_the_top_interactions_of_fields(Estimator, n_maps, table):
     pipeline = fit(Estimator(**QUICK), table)
     display = InteractionDisplay.from_estimator(pipeline, table[0])
-    names = pipeline[0].get_feature_names_out()
-    top = pipeline[-1].top_interactions(pipeline[0].transform(table[0]), fields="auto", feature_names=names)
+    fields = [name.rpartition("_")[0] for name in pipeline[0].get_feature_names_out()]
+    top = pipeline[-1].top_interactions(pipeline[0].transform(table[0]), fields=fields)
     pd.testing.assert_frame_equal(display.interactions, top)
     assert len(display.axes_) == n_maps
     for axes, column in zip(display.axes_, ("mean_abs_contribution", "mean_attention"), strict=False):
