@@ -21,7 +21,7 @@ LAYERS = {
     "inspection": set(),
     "datasets": set(),
     "distributed": {"_training"},
-    "onnx": {"_estimators", "_version"},
+    "onnx": {"_estimators", "inspection", "_version"},
     "__init__": {"_estimators", "_version"},
     "_version": set(),
 }

@@ -1,0 +1,136 @@
+"""What the models compute, as nodes of a graph.
+
+The formulas are those of ``skafm/nn/functional.py``, node by node; comments give the shapes of the results. Letters in
+shapes: B rows, N entries, P pairs, k factors, t attention size, C outputs.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skafm._estimators.fitted_state import separate_intercept
+from skafm._estimators.fm import FMClassifier, FMRegressor
+
+
+class Entries(NamedTuple):
+    """Names of the results that hold the non-zero entries of all rows, ordered by row."""
+
+    indices: str
+    """Feature (N,) of each entry."""
+    data: str
+    """Value (N, 1) of each entry."""
+    rows: str
+    """Row (N,) of each entry."""
+    ends: str
+    """Position (B,) behind the last entry of each row."""
+
+
+def csr_entries(graph):
+    """Return the entries of the inputs ``indices``, ``data`` and ``indptr``, and set the graph's number of rows."""
+    indices = graph.Cast("indices", to=graph.integer)  # (N,)
+    indptr = graph.Cast("indptr", to=graph.integer)  # (B + 1,)
+    starts = graph.Slice(indptr, [0], [-1])  # (B,)
+    graph.n_rows = graph.Shape(starts)  # (1,)
+    rows = graph.repeat(starts, graph.Shape(indices))  # (N,)
+    return Entries(indices, graph.Unsqueeze("data", [1]), rows, graph.Slice(indptr, [1], [2**31]))
+
+
+def dense_entries(graph, X):
+    """Return the entries of a tensor (B, n_features) of any number type, and set the graph's number of rows."""
+    X = graph.Cast(X, to=graph.float)
+    graph.n_rows = graph.Shape(X, end=1)  # (1,)
+    present = graph.Not(graph.Equal(X, graph.scalar(0)))  # (B, n_features); onnxruntime has no NonZero of float64
+    positions = graph.NonZero(present)  # (2, N), ordered by row
+    data = graph.GatherND(X, graph.Transpose(positions, perm=[1, 0]))  # (N,)
+    n_entries = graph.ReduceSum(graph.Cast(present, to=graph.integer), [1], keepdims=0)  # (B,)
+    rows, indices = graph.Gather(positions, 0), graph.Gather(positions, 1)  # (N,)
+    return Entries(indices, graph.Unsqueeze(data, [1]), rows, graph.CumSum(n_entries, 0))
+
+
+def check_model(model):
+    """Raise an error if a model is not fitted, or if the precision of its graph is not enough."""
+    check_is_fitted(model)
+    if separate_intercept(model) is not None:
+        raise ValueError(
+            f"intercept_ is {model.intercept_!r}, which the precision of the graph, {model.factors_.dtype}, cannot "
+            "represent beside the spread of y: fit the model on X in float64."
+        )
+
+
+def add_results(graph, model, entries, *, ravel):
+    """Add what a model predicts of the entries, and return the results by the names of the outputs.
+
+    They are ``variable`` (B, C) of a regressor, (B,) with ``ravel`` if there is one output, or ``label`` (B,) and
+    ``probabilities`` (B, n_classes) of a classifier.
+    """
+    raw = _raw_scores(graph, model, entries)
+    single = np.ndim(model.intercept_) == 0
+    if hasattr(model, "classes_"):
+        return _classify(graph, model.classes_, raw, single=single)
+    bounds = model._prediction_bounds()
+    if bounds is not None:
+        low, high = (np.asarray(bound, graph.dtype) for bound in bounds)
+        raw = graph.Min(graph.Max(raw, low), high)
+    return {"variable": graph.Squeeze(raw, [1]) if single and ravel else raw}
+
+
+def _classify(graph, classes, raw, *, single):
+    """Return label and probabilities, the softmax of the raw scores; the first of two classes has the score 0."""
+    if single:
+        raw = graph.Concat(graph.Mul(raw, graph.scalar(0)), raw, axis=1)  # (B, 2)
+    if classes.dtype.kind not in "biuf":
+        classes = classes.astype(object)
+    label = graph.Gather(classes, graph.ArgMax(raw, axis=1, keepdims=0))  # (B,)
+    return {"label": label, "probabilities": graph.Softmax(raw, axis=1)}
+
+
+def _raw_scores(graph, model, entries):
+    """Return the raw scores (B, C): intercept, linear term and interaction."""
+    interaction = _fm_interaction if isinstance(model, FMRegressor | FMClassifier) else _afm_interaction
+    weights = graph.Gather(np.atleast_2d(model.linear_coef_).T, entries.indices)  # (N, C)
+    linear = graph.sum_rows(graph.Mul(weights, entries.data), entries.rows)  # (B, C)
+    raw = graph.Add(np.atleast_1d(model.intercept_), linear)  # (B, C)
+    return graph.Add(raw, interaction(graph, model, entries))  # (B, C)
+
+
+def _fm_interaction(graph, model, entries):
+    """``p' sum_{i<j} (v_i * v_j) x_i x_j``, by Rendle's identity ``p' 1/2 [(sum_i v_i x_i)^2 - sum_i (v_i x_i)^2]``."""
+    p = getattr(model, "projection_", np.ones_like(model.factors_[:1]))  # (C, k); an FM with one output has none
+    embedded = graph.Mul(graph.Gather(model.factors_, entries.indices), entries.data)  # (N, k)
+    total = graph.sum_rows(embedded, entries.rows)  # (B, k)
+    squares = graph.sum_rows(graph.Mul(embedded, embedded), entries.rows)  # (B, k)
+    return graph.MatMul(graph.Sub(graph.Mul(total, total), squares), p.T / 2)  # (B, C)
+
+
+def _afm_interaction(graph, model, entries):
+    """``p' sum_{i<j} a_ij (v_i * v_j) x_i x_j``, the interaction term of Eq. 6."""
+    left, right = _pairs(graph, entries)  # (P,)
+    rows = graph.Gather(entries.rows, left)  # (P,)
+    embedded = graph.Mul(graph.Gather(model.factors_, entries.indices), entries.data)  # (N, k)
+    e = graph.Mul(graph.Gather(embedded, left), graph.Gather(embedded, right))  # (P, k)
+    # a'_ij = h' ReLU(W e + b) (Eq. 5). Pairs with an explicit zero get no attention, as if the zero were not stored.
+    hidden = graph.Relu(graph.Add(graph.MatMul(e, model.attention_coef_.T), model.attention_intercept_))  # (P, t)
+    logits = graph.MatMul(hidden, model.attention_projection_[:, None])  # (P, 1)
+    lowest = np.finfo(model.factors_.dtype).min
+    is_zero = graph.Equal(entries.data, graph.scalar(0))  # (N, 1)
+    has_zero = graph.Or(graph.Gather(is_zero, left), graph.Gather(is_zero, right))  # (P, 1)
+    logits = graph.Where(has_zero, graph.scalar(lowest), logits)  # (P, 1)
+    # a_ij = exp(a'_ij - maximum) / denominator in each row. If the maximum is that of a pair with a zero, all e are 0.
+    maximum = graph.scatter(logits, rows, initial=lowest, reduction="max")  # (B, 1)
+    weights = graph.Exp(graph.Sub(logits, graph.Gather(maximum, rows)))  # (P, 1)
+    denominator = graph.Max(graph.sum_rows(weights, rows), graph.scalar(1))  # (B, 1); below 1 only without pairs
+    scores = graph.MatMul(e, np.atleast_2d(model.projection_).T)  # (P, C), p' e
+    return graph.Div(graph.sum_rows(graph.Mul(weights, scores), rows), denominator)  # (B, C)
+
+
+def _pairs(graph, entries):
+    """Return the left and the right entry (P,) of each pair: an entry is paired with all later ones of its row."""
+    positions = graph.Range(0, graph.Squeeze(graph.Shape(entries.indices)), 1)  # (N,)
+    ends = graph.Gather(entries.ends, entries.rows)  # (N,)
+    n_right = graph.Sub(graph.Sub(ends, positions), 1)  # (N,), later entries of the same row
+    first_pair = graph.CumSum(n_right, 0, exclusive=1)  # (N,)
+    n_pairs = graph.ReduceSum(n_right, keepdims=1)  # (1,)
+    left = graph.repeat(first_pair, n_pairs)  # (P,)
+    rank = graph.Sub(graph.Range(0, graph.Squeeze(n_pairs), 1), graph.Gather(first_pair, left))  # (P,), within its left
+    return left, graph.Add(graph.Add(left, rank), 1)
