@@ -139,3 +139,21 @@ def test_targets_too_far_from_zero_for_the_graph_are_refused():
     X, y = np.eye(3, dtype=np.float32)[[0, 1, 2] * 10], 1e9 + np.arange(30) % 3
     with pytest.raises(ValueError, match="fit the model on X in float64"):
         to_onnx(FMRegressor(random_state=0).fit(X, y))
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_rows_that_lack_one_hot_fields(outputs):
+    rng = np.random.default_rng(0)
+    one_hot = np.concatenate([np.eye(4)[rng.integers(4, size=60)], np.eye(3)[rng.integers(3, size=60)]], axis=1)
+    rows = np.column_stack([one_hot, rng.normal(size=60) * (rng.random(60) < 0.5)])
+    y = (rows @ rng.normal(size=(8, 2)) + rows[:, :1] * rows[:, 4:6])[:, :outputs].squeeze()
+    model = AFMRegressor(**SETTINGS).fit(rows, y)
+    assert len(model._missing_bounds) == 4
+    rows[:20, :4] = 0
+    rows[10:30, 4:7] = 0
+    rows[15:17] = 0
+    compare(model, sparse.csr_matrix(rows), 1e-12)
+    explicit = sparse.csr_matrix(np.where(rows == 0, -1, rows))
+    explicit.data[explicit.data == -1] = 0
+    assert explicit.nnz == rows.size
+    compare(model, explicit, 1e-12)

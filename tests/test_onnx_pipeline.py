@@ -132,7 +132,7 @@ def test_pairs_are_those_of_non_zero_entries():
     """The features of a row are many, and all their pairs would be too many."""
     pipeline = make_pipeline(encoder(), AFMRegressor(**SETTINGS)).fit(WORDS, Y)
     proto = to_onnx(pipeline, WORDS)
-    (node,) = (node for node in proto.graph.node if node.op_type == "NonZero")
+    node = next(node for node in proto.graph.node if node.op_type == "NonZero")
     proto.graph.output.append(onnx.helper.make_tensor_value_info(node.output[0], onnx.TensorProto.INT64, [2, None]))
     positions = run(proto, UNSEEN)[node.output[0]]
     assert np.array_equal(positions.T, np.argwhere(pipeline[0].transform(UNSEEN).toarray()))

@@ -88,10 +88,44 @@ def _classify(graph, classes, raw, *, single):
 def _raw_scores(graph, model, entries):
     """Return the raw scores (B, C): intercept, linear term and interaction."""
     interaction = _fm_interaction if isinstance(model, FMRegressor | FMClassifier) else _afm_interaction
-    weights = graph.Gather(np.atleast_2d(model.linear_coef_).T, entries.indices)  # (N, C)
+    weights = np.atleast_2d(model.linear_coef_).T  # (n_features, C)
+    if model._missing_rows:
+        entries = _add_missing_fields(graph, model, entries)
+        weights = np.concatenate([weights, model._missing_rows["linear.weight"].reshape(-1, weights.shape[1])])
+    weights = graph.Gather(weights, entries.indices)  # (N, C)
     linear = graph.sum_rows(graph.Mul(weights, entries.data), entries.rows)  # (B, C)
     raw = graph.Add(np.atleast_1d(model.intercept_), linear)  # (B, C)
     return graph.Add(raw, interaction(graph, model, entries))  # (B, C)
+
+
+def _add_missing_fields(graph, model, entries):
+    """Return the entries, and one of value 1 for each field that a row lacks, the last of the row."""
+    starts, stops = model._missing_bounds[::2], model._missing_bounds[1::2]
+    indices = graph.Unsqueeze(entries.indices, [1])  # (N, 1)
+    present = graph.Not(graph.Equal(entries.data, graph.scalar(0)))  # (N, 1)
+    inside = graph.And(graph.GreaterOrEqual(indices, starts), graph.Less(indices, stops))  # (N, F)
+    counts = graph.sum_rows(graph.Cast(graph.And(inside, present), to=graph.float), entries.rows)  # (B, F)
+    lacks = graph.Equal(counts, graph.scalar(0))  # (B, F)
+    n_missing = graph.ReduceSum(graph.Cast(lacks, to=graph.integer), [1], keepdims=0)  # (B,)
+    before = graph.CumSum(n_missing, 0, exclusive=1)  # (B,)
+    missing = graph.NonZero(lacks)  # (2, M), ordered by row
+    rows, fields = graph.Gather(missing, 0), graph.Gather(missing, 1)  # (M,)
+    positions = graph.Range(0, graph.Squeeze(graph.Shape(entries.indices)), 1)  # (N,)
+    known = graph.Add(positions, graph.Gather(before, entries.rows))  # (N,) new positions
+    rank = graph.Range(0, graph.Squeeze(graph.Shape(rows)), 1)  # (M,)
+    positions = graph.Concat(known, graph.Add(graph.Gather(entries.ends, rows), rank), axis=0)  # (N + M,)
+
+    def merge(old, new):
+        values = graph.Concat(old, new, axis=0)  # (N + M,)
+        return graph.ScatterElements(values, positions, values, axis=0)
+
+    ones = graph.Expand(graph.scalar(1), graph.Shape(rows))  # (M,)
+    return Entries(
+        indices=merge(entries.indices, graph.Add(fields, np.array(model.n_features_in_, np.int64))),
+        data=graph.Unsqueeze(merge(graph.Squeeze(entries.data, [1]), ones), [1]),
+        rows=merge(entries.rows, rows),
+        ends=graph.Add(entries.ends, graph.CumSum(n_missing, 0)),
+    )
 
 
 def _fm_interaction(graph, model, entries):
@@ -107,7 +141,8 @@ def _afm_interaction(graph, model, entries):
     """``p' sum_{i<j} a_ij (v_i * v_j) x_i x_j``, the interaction term of Eq. 6."""
     left, right = _pairs(graph, entries)  # (P,)
     rows = graph.Gather(entries.rows, left)  # (P,)
-    embedded = graph.Mul(graph.Gather(model.factors_, entries.indices), entries.data)  # (N, k)
+    factors = np.concatenate([model.factors_, model._missing_rows.get("factors", model.factors_[:0])])
+    embedded = graph.Mul(graph.Gather(factors, entries.indices), entries.data)  # (N, k)
     e = graph.Mul(graph.Gather(embedded, left), graph.Gather(embedded, right))  # (P, k)
     # a'_ij = h' ReLU(W e + b) (Eq. 5). Pairs with an explicit zero get no attention, as if the zero were not stored.
     hidden = graph.Relu(graph.Add(graph.MatMul(e, model.attention_coef_.T), model.attention_intercept_))  # (P, t)
