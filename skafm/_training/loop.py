@@ -14,6 +14,7 @@ from skafm._training.batching import CSRRows, Dataset, compact_features, split_b
 from skafm._training.collectives import Step
 from skafm._training.errors import DivergenceError
 from skafm._training.optimizers import Optimizer
+from skafm._training.threads import limit_threads
 from skafm.nn._base import Batch, Model, TransposedBatch
 
 
@@ -81,14 +82,22 @@ def train(
     split = worst > config.memory and not model._needs_whole_batch
     memory = config.memory if split else None
     batches = _partition_batches(group.all_gather(len(dataset.rows)), group.rank, config.batch_size)
+    n_products = mean_products(model, dataset.rows) * len(dataset.rows) / max(len(batches), 1)
     for epoch in count(1):
         model.train()
-        order = _row_order(dataset, config, generator)
-        loss = _run_epoch(model, dataset, objective, optimizer, order, batches, config.rows_per_step, memory)
-        if not (math.isfinite(loss) and _all_finite(model, optimizer)):
+        with limit_threads(n_products):
+            order = _row_order(dataset, config, generator)
+            loss = _run_epoch(model, dataset, objective, optimizer, order, batches, config.rows_per_step, memory)
+            finite = math.isfinite(loss) and _all_finite(model, optimizer)
+        if not finite:
             what = "A gradient became too large" if math.isfinite(loss) else f"The loss became {loss}"
             raise DivergenceError(f"{what} in epoch {epoch}")
         yield loss
+
+
+def mean_products(model: Model, rows: CSRRows) -> float:
+    """Return how many multiplications in matrix products a row needs."""
+    return float(model._products_per_row(rows.indptr.diff()).double().mean()) if len(rows) else 0.0
 
 
 def _partition_batches(counts: Sequence[int], rank: int, batch_size: int) -> list[tuple[int, int]]:

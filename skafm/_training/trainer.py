@@ -13,9 +13,10 @@ from skafm._training.batching import Dataset, as_read_only_tensor
 from skafm._training.collectives import SINGLE_PROCESS, ProcessGroup
 from skafm._training.conversion import intercept_of, tensors_like
 from skafm._training.errors import DivergenceError
-from skafm._training.loop import BatchConfig, Objective, predict, train
+from skafm._training.loop import BatchConfig, Objective, mean_products, predict, train
 from skafm._training.losses import LOSSES
 from skafm._training.optimizers import SOLVERS
+from skafm._training.threads import limit_threads
 from skafm.nn._base import Model
 
 _COARSE = 1e-3
@@ -77,7 +78,9 @@ class Trainer:
         """Return the weighted mean loss of a data set, without penalties; or that of a constant raw score."""
         rows = dataset.rows
         if constant is None:
-            raw = predict(self.model, rows, self.model._predict_batch_size, self.config.memory)
+            batch_size = self.model._predict_batch_size
+            with limit_threads(mean_products(self.model, rows) * min(batch_size, len(rows))):
+                raw = predict(self.model, rows, batch_size, self.config.memory)
         else:
             one = torch.as_tensor(constant, dtype=rows.dtype, device=rows.device)
             raw = one.expand(len(rows), *one.shape)  # (n_samples,) or (n_samples, C)

@@ -127,6 +127,10 @@ class AFM(PairModel):
             interactions, *network
         )
 
+    def _products_per_row(self, lengths: Tensor) -> Tensor:
+        """Return the multiplications in matrix products (B,) that rows of these lengths (B,) need."""
+        return lengths.long() * (lengths.long() - 1) // 2 * self.attention_weight.numel()
+
     def _bytes_per_row(self, lengths: Tensor) -> Tensor:
         """Return the memory (B,) in bytes that rows of these lengths (B,) need, the parameters not counted."""
         pairs = (lengths.long() * (lengths.long() - 1) // 2).clamp_(max=self.max_pairs)

@@ -53,6 +53,11 @@ class Model(nn.Module, ABC):
     def _bytes_per_row(self, lengths: Tensor) -> Tensor:
         """Return the memory (B,) in bytes that rows of these lengths (B,) need, the parameters not counted."""
 
+    def _products_per_row(self, lengths: Tensor) -> Tensor:
+        """Return the multiplications in matrix products (B,) that rows of these lengths (B,) need."""
+        n_dense = sum(p.numel() for name, p in self.named_parameters() if name not in self._per_feature)
+        return torch.full_like(lengths, n_dense, dtype=torch.int64)
+
     def _multipliers(self, scale: Tensor) -> dict[str, Tensor]:
         """Return what each parameter is multiplied by, if not by 1, to make the raw score ``scale * raw``."""
         multipliers: dict[str, Tensor] = {}

@@ -31,6 +31,10 @@ class SumPooling(nn.Module):
         """Return the memory (B,) in bytes that pooling k numbers of rows of these lengths (B,) needs."""
         return torch.zeros_like(lengths) + 3 * itemsize * k
 
+    def products_per_row(self, lengths: Tensor) -> Tensor:
+        """Return the multiplications in matrix products (B,) that pooling rows of these lengths (B,) needs."""
+        return torch.zeros_like(lengths)
+
 
 class AttentionPooling(nn.Module):
     """Attention-based pooling ``sum_{i<j} a_ij (v_i * v_j) x_i x_j``.
@@ -68,6 +72,10 @@ class AttentionPooling(nn.Module):
         """Return the pooled vector (B, k) of each row."""
         network = (self.weight, self.bias, self.projection)
         return attentional_pooling(factors, *network, indices, values, offsets, max_pairs=self.max_pairs)
+
+    def products_per_row(self, lengths: Tensor) -> Tensor:
+        """Return the multiplications in matrix products (B,) that pooling rows of these lengths (B,) needs."""
+        return lengths * (lengths - 1) // 2 * self.weight.numel()
 
     def bytes_per_row(self, lengths: Tensor, itemsize: int, k: int) -> Tensor:
         """Return the memory (B,) in bytes that pooling k numbers of rows of these lengths (B,) needs."""
@@ -158,6 +166,10 @@ class NFM(Model):
             pooled = pooled * functional.dropout_mask(pooled.shape, self.dropout, self.generator, pooled)
         raw: Tensor = self.linear(*batch)
         return raw + linear(self.mlp(pooled), self.projection)
+
+    def _products_per_row(self, lengths: Tensor) -> Tensor:
+        """Return the multiplications in matrix products (B,) that rows of these lengths (B,) need."""
+        return super()._products_per_row(lengths) + self.pooling.products_per_row(lengths.long())
 
     def _bytes_per_row(self, lengths: Tensor) -> Tensor:
         """Return the memory (B,) in bytes that rows of these lengths (B,) need, the parameters not counted."""
