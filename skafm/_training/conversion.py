@@ -72,7 +72,8 @@ def _raise_trim_threshold() -> None:
 
 def intercept_of(model: Model) -> tuple[str, Tensor]:
     """Return name and parameter of w0, which every model has under this name, at the top or in its linear part."""
-    return next((name, p) for name, p in model.named_parameters() if name.rpartition(".")[2] == "intercept")
+    name = "linear.intercept" if hasattr(model, "linear") else "intercept"
+    return name, model.get_parameter(name)
 
 
 def set_intercept(model: Model, intercept: ArrayLike) -> None:

@@ -98,9 +98,10 @@ class FFM(PairModel):
         sums = _sparse_ops.field_sum(table, self.fields, self.n_fields, *batch)  # (B, F, F k)
         sums = sums.view(-1, *[self.n_fields] * 2, self.factors.shape[2])  # (B, F, F, k)
         total = (sums * sums.transpose(1, 2)).sum((1, 2))  # (B, k)
-        features = torch.arange(len(table), device=table.device)
-        own_field = self.factors[features, self.fields]  # (n_features, k), v_{i,f(i)}
-        squares = _sparse_ops.power_sum(own_field, 2, *batch)  # (B, k)
+        fields, own = _sparse_ops.select_rows(self.fields, indices)
+        rows, _ = _sparse_ops.select_rows(self.factors, indices)
+        own_field = rows[torch.arange(len(rows), device=rows.device), fields]  # (n_features or N, k), v_{i,f(i)}
+        squares = _sparse_ops.power_sum(own_field, 2, own, values, offsets, transposed)  # (B, k)
         return _sparse_ops.zero_short_rows((total - squares) / 2, 2, values, offsets)
 
     def _pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, None]:

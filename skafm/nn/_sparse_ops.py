@@ -67,7 +67,7 @@ def power_sum(
     -------
     Tensor of shape (B, k)
     """
-    table, indices = _select_rows(table, indices)
+    table, indices = select_rows(table, indices)
     powers = None if values is None else values.pow(power)  # (N,)
     if transposed is not None and transposed.values is not None:
         transposed = transposed._replace(values=transposed.values.pow(power))
@@ -198,7 +198,7 @@ class _BiInteraction(torch.autograd.Function):
         total = _sum(factors, indices, values, offsets)  # (B, k)
         ctx.save_for_backward(factors, indices, values, offsets, total)
         ctx.transposed = transposed
-        factors, indices = _select_rows(factors, indices)
+        factors, indices = select_rows(factors, indices)
         squares = sum_entries(factors.square(), indices, _square(values), offsets)  # (B, k)
         return torch.addcmul(squares.neg_(), total, total).mul_(0.5)
 
@@ -229,7 +229,7 @@ class _Interaction(torch.autograd.Function):
         total = _sum(factors, indices, values, offsets)  # (B, k)
         ctx.save_for_backward(factors, indices, values, offsets, total)
         ctx.transposed = transposed
-        factors, indices = _select_rows(factors, indices)
+        factors, indices = select_rows(factors, indices)
         return (_squared_norms(total) - _sum(_squared_norms(factors), indices, _square(values), offsets)) / 2  # (B,)
 
     @staticmethod
@@ -241,7 +241,7 @@ class _Interaction(torch.autograd.Function):
         return g_factors.addcmul_(factors, g_squares, value=-1), None, None, None, None
 
 
-def _select_rows(table: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+def select_rows(table: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
     """Return the rows of a table that few entries use, and the entries' indices among these; else the whole table."""
     if len(indices) >= len(table):
         return table, indices

@@ -1,13 +1,22 @@
 """Learning from a stream: partial_fit finds the units of y as it goes, weighs rows alike, and resumes after fit."""
 
 import pickle
+import time
 
 import numpy as np
 import pytest
 import torch
 from scipy import sparse
 
-from skafm import AFMClassifier, AFMRegressor, DeepCrossRegressor, FMClassifier, FMRegressor, NFMRegressor
+from skafm import (
+    AFMClassifier,
+    AFMRegressor,
+    DeepCrossRegressor,
+    FFMRegressor,
+    FMClassifier,
+    FMRegressor,
+    NFMRegressor,
+)
 from skafm._training.optimizers import Adam
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -225,3 +234,73 @@ def test_row_first_touched_late_moves_by_one_learning_rate():
         adam.step({"t": table[:1].clone()}, {"t": gradient.clone()}, {"t": torch.tensor([0])})
     adam.step({"t": table[1:].clone()}, {"t": gradient.clone()}, {"t": torch.tensor([1])})
     torch.testing.assert_close(table[1], torch.full((3,), -0.1, dtype=torch.float64))
+
+
+# --- many columns -----------------------------------------------------------------------------------------------------
+
+
+def fastest(call, times=30):
+    """Return the CPU seconds of the fastest of several calls."""
+    seconds = []
+    for _ in range(times):
+        start = time.thread_time()
+        call()
+        seconds.append(time.thread_time() - start)
+    return min(seconds)
+
+
+@pytest.mark.parametrize("Estimator", [FMRegressor, AFMRegressor, FFMRegressor, DeepCrossRegressor])
+def test_one_row_takes_no_longer_with_more_columns(Estimator):
+    """A sixty-fourth of the columns takes as long; copies of the tables took 10 to 60 times as long."""
+    options = {"hidden_layer_sizes": (4,)} if Estimator is DeepCrossRegressor else {}
+    seconds = []
+    for n_columns in (2**13, 2**19):
+        indices = np.random.default_rng(0).integers(n_columns // 4, size=(50, 4)) + np.arange(4) * (n_columns // 4)
+        X = sparse.csr_array((np.ones(200), indices.ravel(), np.arange(0, 201, 4)), shape=(50, n_columns))
+        model = Estimator(2, random_state=0, max_iter=1, **options).fit(X, np.sin(np.arange(50.0)))
+        model.partial_fit(X[:1], [1.0])  # makes room for the optimizer's state
+        calls = [
+            lambda model=model, X=X: model.partial_fit(X[:1], [1.0]),
+            lambda model=model, X=X: model.predict(X[:1]),
+        ]
+        if hasattr(model, "explain"):
+            calls.append(lambda model=model, X=X: model.explain(X[:1]))
+        seconds.append([fastest(call) for call in calls])
+    assert (np.array(seconds[1]) < 2 * np.array(seconds[0])).all(), seconds
+
+
+def test_read_only_arrays_are_copied_once(data):
+    """Those of a memory-mapped model."""
+    X, y = data
+    model = AFMRegressor(random_state=0, max_iter=2).fit(X, y)
+    expected = pickle.loads(pickle.dumps(model)).partial_fit(X[:5], y[:5]).predict(X)
+    for array in (model.factors_, model.linear_coef_, *model._missing_rows.values()):
+        array.flags.writeable = False
+    factors, before = model.factors_, model.factors_.copy()
+    model.partial_fit(X[:5], y[:5])
+    np.testing.assert_array_equal(factors, before)
+    np.testing.assert_array_equal(model.predict(X), expected)
+    assert model.factors_.flags.writeable
+
+
+@pytest.mark.parametrize("solver", ["adagrad", "adam", "sgd"])
+@pytest.mark.parametrize("Estimator", [FMRegressor, AFMRegressor])
+def test_call_of_some_features_is_the_call_of_all(Estimator, solver, data):
+    """As if all rows of the tables had taken part: those that the rows lack have no gradient."""
+    X, y = data
+    part = X[:7], y[:7]
+    whole, some = (Estimator(random_state=0, solver=solver, max_iter=2).fit(X, y) for _ in range(2))
+    every = np.arange(X.shape[1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skafm._estimators.partial_fit.compact_columns", lambda rows, _: (every, rows))
+        whole.partial_fit(*part).partial_fit(*part)
+    some.partial_fit(*part).partial_fit(*part)
+    assert set(vars(whole)) == set(vars(some))
+    for name in ("factors_", "linear_coef_", "intercept_"):
+        np.testing.assert_allclose(getattr(some, name), getattr(whole, name), rtol=1e-9, atol=1e-12)
+    untouched = np.setdiff1d(every, part[0].indices)
+    assert len(untouched)
+    for states_some, states_whole in zip(
+        some._training_state["states"]["factors"], whole._training_state["states"]["factors"], strict=True
+    ):
+        np.testing.assert_allclose(states_some, states_whole, rtol=1e-9, atol=1e-15)
