@@ -14,12 +14,15 @@ from typing import ClassVar
 import pytest
 from contract_explain import ExplainContract
 from contract_fit import FitContract
+from contract_importance import ImportanceContract
 from contract_module import ModuleContract
 from contract_predict import PredictContract
 from contract_store import StoreContract
 
 
-class ModelContract(ModuleContract, PredictContract, FitContract, StoreContract, ExplainContract, ABC):
+class ModelContract(
+    ModuleContract, PredictContract, FitContract, StoreContract, ExplainContract, ImportanceContract, ABC
+):
     """What a model says of itself, and the tests that follow from it."""
 
     attends: ClassVar[bool]
@@ -32,6 +35,7 @@ class ModelContract(ModuleContract, PredictContract, FitContract, StoreContract,
         "loops": {"rtol": 1e-10, "atol": 1e-12},  # a module and the loops
         "rescaled": {"rtol": 1e-10, "atol": 1e-12},  # a rescaled module, and its raw score shifted and scaled
         "gradcheck": {"rtol": 1e-3, "atol": 1e-5},  # gradients and finite differences
+        "differences": {"rtol": 1e-6, "atol": 1e-7},  # importances and finite differences
         "gradients": {"rtol": 1e-10, "atol": 1e-10},  # the gradients of a step, computed in two ways
         "float64": {"rtol": 1e-10, "atol": 1e-12},  # predictions and the loops
         "float32": {"rtol": 1e-4, "atol": 1e-5},  # the same where the model is in float32

@@ -141,6 +141,7 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
             self._store_history(history, score)
             self._warn_if_no_gain(loss, constant, train.X, "training" if validation is None else "validation")
             self._training_state = trainer.release_optimizer()
+            self.feature_importances_ = trainer.feature_importances(dataset, self._target_scale[1])
             self._store_fitted(trainer)
             self._store_missing_fields(train, trainer.model._per_feature)
             task.end()
@@ -149,7 +150,8 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
     def _forget_fit(self):
         """Remove what an earlier fit has left, so that no scorer or callback meets it."""
         fitted = ("classes_", "fields_", "_target_range", "_target_moments", "_target_scale", "_training_state")
-        for name in (*fitted, "_missing_rows", *self._parameter_attributes.values()):
+        fitted += ("_missing_rows", "feature_importances_")
+        for name in (*fitted, *self._parameter_attributes.values()):
             self.__dict__.pop(name, None)
 
     @contextmanager

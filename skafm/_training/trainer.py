@@ -13,6 +13,7 @@ from skafm._training.batching import Dataset, as_read_only_tensor
 from skafm._training.collectives import SINGLE_PROCESS, ProcessGroup
 from skafm._training.conversion import intercept_of, tensors_like
 from skafm._training.errors import DivergenceError
+from skafm._training.importance import feature_importances
 from skafm._training.loop import BatchConfig, Objective, mean_products, predict, train
 from skafm._training.losses import LOSSES
 from skafm._training.optimizers import SOLVERS
@@ -102,6 +103,11 @@ class Trainer:
         _, intercept = intercept_of(self.model)
         with torch.no_grad():
             intercept += torch.as_tensor(share * mean, dtype=intercept.dtype, device=intercept.device)
+
+    def feature_importances(self, dataset: Dataset, scale: ArrayLike) -> NDArray[np.float64]:
+        """Return the importances (n_features,) of the features of a data set, in units of ``scale``."""
+        memory = self.config.memory // 16  # micro-batches that fit caches take no longer
+        return feature_importances(self.model, dataset, scale, self.generator, memory)
 
     def rescaled_parameters(
         self, shift: ArrayLike, scale: ArrayLike, *, in_place: bool = False
