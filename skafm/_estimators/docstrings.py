@@ -88,6 +88,11 @@ linear_coef_ : ndarray of shape (n_features,) or (n_classes, n_features)
 fields_ : ndarray of shape (n_features,)
     Index of the field of each column, from 0.""",
     "training_": """\
+feature_importances_ : ndarray of shape (n_features,)
+    Weighted mean over the training rows, and over several outputs, of ``|x_i d raw / d x_i|``, where raw is the raw
+    score: how much a feature, alone and in interactions, moves a prediction. In the units of y, or of a classifier in
+    log-odds. If the rows have more than 65,536 non-zero entries, times the number of outputs, a random sample with
+    about as many is used. Set by ``fit`` only; ``partial_fit`` does not update it.
 n_iter_ : int
     Number of epochs trained.
 best_iter_ : int

@@ -37,6 +37,19 @@ def test_scorer_meets_no_attention_of_an_earlier_fit():
     assert model.score(X[150:], Y[150:]) == pytest.approx(max(model.validation_scores_), rel=1e-9)
 
 
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_scorer_meets_importances_of_an_earlier_fit_only_if_it_is_resumed(warm_start):
+    found = []
+
+    def scorer(model, rows, y):  # noqa: ARG001 a scorer's signature
+        found.append(hasattr(model, "feature_importances_"))
+        return 0.0
+
+    model = FMRegressor(**STOP, warm_start=warm_start).fit(X, Y)
+    model.set_params(scoring=scorer).fit(X, Y)
+    assert set(found) == {warm_start}
+
+
 # --- scores and weights -----------------------------------------------------------------------------------------------
 
 
