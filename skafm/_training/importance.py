@@ -12,7 +12,7 @@ from skafm.nn._base import Batch, Model, TransposedBatch
 
 _MAX_ENTRIES = 2**16
 """With more entries in all rows and outputs, a random sample has about this many: below 3 % of a fit's time."""
-_COPIES = 8
+_COPIES = 6
 """Most tensors of the size of an entry's parameters at a time: a copy, powers, gradients and products."""
 
 

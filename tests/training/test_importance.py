@@ -98,3 +98,13 @@ def test_ranks_share_the_limit_and_the_mean(monkeypatch):
 def test_a_rank_draws_a_row_at_least(monkeypatch):
     monkeypatch.setattr(importance, "_MAX_ENTRIES", 1)
     assert np.isfinite(importances(dataset(ragged_matrix()))).all()
+
+
+@pytest.mark.parametrize("limit", [100, 2**16])
+def test_tensors_are_created_on_the_device_of_the_rows(limit, monkeypatch):
+    monkeypatch.setattr(importance, "_MAX_ENTRIES", limit)
+    made, data, generator = model(3), dataset(ragged_matrix()), torch.Generator().manual_seed(0)
+    expected = importances(data, 3)
+    with torch.device("meta"):  # where a tensor goes that is given no device; it has no data to compute with
+        found = importance.feature_importances(made, data, 1.0, generator, 2**30)
+    assert np.array_equal(found, expected)
