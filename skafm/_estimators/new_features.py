@@ -52,6 +52,8 @@ class NewFeatures(FactorizationMachine):
             self._extend("feature_names_in_", "feature_names", feature_names, n_new)
             self._extend("fields_", "fields", fields, n_new)
             self.n_features_in_ += n_new
+            if hasattr(self, "feature_importances_"):
+                self.feature_importances_ = np.append(self.feature_importances_, np.zeros(n_new))
             self._add_rows(n_new)
             invalidate_cache(self)
         return self

@@ -107,7 +107,8 @@ class Trainer:
     def feature_importances(self, dataset: Dataset, scale: ArrayLike) -> NDArray[np.float64]:
         """Return the importances (n_features,) of the features of a data set, in units of ``scale``."""
         memory = self.config.memory // 16  # micro-batches that fit caches take no longer
-        return feature_importances(self.model, dataset, scale, self.generator, memory)
+        with limit_threads(0):
+            return feature_importances(self.model, dataset, scale, self.generator, memory)
 
     def rescaled_parameters(
         self, shift: ArrayLike, scale: ArrayLike, *, in_place: bool = False

@@ -62,6 +62,7 @@ def test_known_columns_keep_their_parameters_and_rows_their_predictions(model, f
     np.testing.assert_allclose(model.predict(X), before, rtol=1e-12)
     np.testing.assert_array_equal(model.factors_[:22], factors)
     assert (model.n_features_in_, len(model.factors_)) == (24, 24)
+    assert len(getattr(model, "feature_importances_", range(24))) == 24
 
 
 @every
