@@ -149,9 +149,9 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
 
     def _forget_fit(self):
         """Remove what an earlier fit has left, so that no scorer or callback meets it."""
-        fitted = ("classes_", "fields_", "_target_range", "_target_moments", "_target_scale", "_training_state")
-        fitted += ("_missing_rows", "feature_importances_")
-        for name in (*fitted, *self._parameter_attributes.values()):
+        own = ["classes_", "fields_", "feature_importances_", "_missing_rows", "_training_state"]
+        own += ["_target_range", "_target_moments", "_target_scale"]
+        for name in (*own, *self._parameter_attributes.values()):
             self.__dict__.pop(name, None)
 
     @contextmanager
