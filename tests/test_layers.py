@@ -20,12 +20,13 @@ LAYERS = {
     "nn._pairs": {"nn.functional"},
     "inspection": set(),
     "datasets": set(),
+    "preprocessing": {"_estimators.sklearn_compat"},
     "distributed": {"_training"},
     "onnx": {"_estimators", "inspection", "_version"},
     "__init__": {"_estimators", "_version"},
     "_version": set(),
 }
-WITH_SKLEARN = ("_estimators", "inspection", "datasets", "onnx", "__init__")
+WITH_SKLEARN = ("_estimators", "inspection", "datasets", "preprocessing", "onnx", "__init__")
 # BLAS' idle threads spin for tens of milliseconds after a product, and halve the processor for torch's meanwhile.
 WITHOUT_BLAS = (*WITH_SKLEARN, "_training.collectives")
 
@@ -82,4 +83,17 @@ def test_numpy_multiplies_no_matrices_around_a_fit(module):
 
 def test_torch_is_imported_when_first_needed():
     code = "import sys, skafm; skafm.AFMClassifier().get_params(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("preprocessing")])
+def test_preprocessing_needs_no_library_of_tables(module):
+    assert not [name for name in imports(module) if name.split(".")[0] in {"pandas", "polars", "narwhals"}]
+
+
+def test_preprocessing_does_not_import_torch():
+    code = (
+        "import sys; from skafm.preprocessing import TableEncoder; TableEncoder().fit_transform([['a', 1], ['b', 2]]); "
+        "assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
