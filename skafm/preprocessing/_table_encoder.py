@@ -28,7 +28,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    min_frequency : int, default=10
+    min_frequency : int, default=5
         Minimum number of rows of a category or a number that is a level of its own; at least 1.
     n_bins : int, default=20
         Maximum number of bins of a numeric column; at least 1.
@@ -94,7 +94,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         "dtype": "no_validation",  # by numpy
     }
 
-    def __init__(self, *, min_frequency=10, n_bins=20, sparse_output=True, dtype=np.float64):
+    def __init__(self, *, min_frequency=5, n_bins=20, sparse_output=True, dtype=np.float64):
         self.min_frequency = min_frequency
         self.n_bins = n_bins
         self.sparse_output = sparse_output

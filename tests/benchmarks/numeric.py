@@ -1,4 +1,4 @@
-"""Numbers as they are, binned and as splines, by ridge regression, FM and AFM: three-fold R2, as JSON lines.
+"""Numbers as they are, binned, as splines and by TableEncoder: three-fold R2 of ridge, FM and AFM, as JSON lines.
 
 python tests/benchmarks/numeric.py
 """
@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, SplineTransformer, StandardScaler
 
 from skafm import AFMRegressor, FMRegressor
+from skafm.preprocessing import TableEncoder
 
 warnings.simplefilter("ignore")
 DATA = {"friedman": make_friedman1(4000, noise=1.0, random_state=0), "diabetes": load_diabetes(return_X_y=True)}
@@ -20,6 +21,7 @@ COLUMNS = {
     "standard": StandardScaler(),
     "bins": KBinsDiscretizer(20, encode="onehot", quantile_method="averaged_inverted_cdf"),
     "splines": SplineTransformer(8, sparse_output=True),
+    "TableEncoder": TableEncoder(),
     "times 1000": FunctionTransformer(lambda X: 1000 * X),
 }
 MODELS = {
