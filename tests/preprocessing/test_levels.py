@@ -61,6 +61,12 @@ def test_value_of_a_few_rows_among_continuous_numbers_is_no_level():
     assert "500" not in levels_of(x)
 
 
+def test_frequent_values_are_levels_if_there_are_30_rows_for_each_distinct_value():
+    x = repeat(dict.fromkeys(range(40), 30))
+    assert {*levels_of(x)} == {str(value) for value in range(40)}
+    assert {*levels_of(x[:-1])} == {f"{value}..{value + 1}" for value in range(0, 40, 2)}
+
+
 def test_number_between_two_levels_has_the_nearer_one():
     x = repeat({0: 50, 10: 50})
     assert levels_of(x, [-100, 4.9, 5.1, 100]) == ["0", "0", "10", "10"]
