@@ -1,5 +1,7 @@
 """The additive terms of predictions, as arrays and as tables."""
 
+from copy import copy
+
 import numpy as np
 from sklearn import get_config
 
@@ -100,9 +102,14 @@ class Explanation:
         self.feature_j = feature_j
         self.attention = attention
         self.interaction = interaction
-        self.feature_names = feature_names
+        self._names = feature_names
         self.outputs = outputs
         self.missing_fields = missing_fields
+
+    @property
+    def feature_names(self):
+        """Names of the features in tables and plots: ndarray of shape (n_features,)."""
+        return np.asarray(self._names)
 
     @property
     def contribution(self):
@@ -148,7 +155,7 @@ class Explanation:
             feature_j=self.feature_j[pairs],
             attention=self.attention[pairs],
             interaction=self.interaction[pairs],
-            feature_names=self.feature_names,
+            feature_names=self._names,
             outputs=self.outputs,
             missing_fields=self.missing_fields,
         )
@@ -178,7 +185,7 @@ class Explanation:
     def _frame(self, pandas, output):
         """Return the table of one output: ``output`` is its index in a tuple, or () if there is only one."""
         of_output = (slice(None), *output)
-        names, sizes = self.feature_names, (self.n_rows, len(self.linear), len(self.rows))
+        names, sizes = self._names, (self.n_rows, len(self.linear), len(self.rows))
         missing = np.full(sizes[0] + sizes[1], np.nan)  # of intercepts and linear terms
         columns = {
             "row": (np.arange(self.n_rows), self.linear_rows, self.rows),
@@ -242,7 +249,7 @@ class Explanation:
             If ``fields`` has another shape.
         """
         import_pandas()
-        fields, n_features = np.asarray(fields), len(self.feature_names) - len(self.missing_fields)
+        fields, n_features = np.asarray(fields), len(self._names) - len(self.missing_fields)
         if fields.shape != (n_features,):
             raise ValueError(
                 f"fields must have the field of each of the {n_features} features, but has shape {fields.shape}."
@@ -252,8 +259,9 @@ class Explanation:
         i, j = self.feature_i, self.feature_j
         ordered = rank[i] <= rank[j]  # (n_pairs,)
         pairs = {"feature_i": np.where(ordered, i, j), "feature_j": np.where(ordered, j, i)}
-        named = Explanation(**vars(self) | pairs | {"feature_names": fields.astype(object)}).to_frame()
-        named = named.rename(columns={"feature_i": "field_i", "feature_j": "field_j"})
+        named = copy(self)
+        vars(named).update(pairs, _names=fields.astype(object))
+        named = named.to_frame().rename(columns={"feature_i": "field_i", "feature_j": "field_j"})
         keys = [name for name in ("row", "output", "term", "field_i", "field_j") if name in named]
         groups = named.groupby(keys, sort=False, dropna=False)
         return groups[["attention", "contribution"]].sum(min_count=1).reset_index()
