@@ -60,7 +60,8 @@ class OnlineTraining(NewFeatures):
 
     def _store_rows(self, trainer, features):
         """Set the fitted attributes, of the tables only these rows, and the state of the training."""
-        parameters, missing = trainer.rescaled_parameters(*self._target_scale, in_place=True), self._missing_rows
+        parameters = trainer.rescaled_parameters(*self._target_scale, in_place=True)
+        missing = {name: rows if rows.flags.writeable else rows.copy() for name, rows in self._missing_rows.items()}
         tables = {name: parameters.pop(name) for name in trainer.model._per_feature}
         n_features = self.n_features_in_ + max(map(len, missing.values()), default=0)
         self._training_state = trainer.update_state_dict(getattr(self, "_training_state", {}), features, n_features)
@@ -68,4 +69,4 @@ class OnlineTraining(NewFeatures):
             put_rows(
                 writable_parameter(self, self._parameter_attributes, name), missing.get(name), features, tables[name]
             )
-        self.__dict__.update(attributes_from_parameters(parameters, self._parameter_attributes))
+        self.__dict__.update(attributes_from_parameters(parameters, self._parameter_attributes), _missing_rows=missing)

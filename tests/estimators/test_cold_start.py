@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -135,6 +136,17 @@ def test_stream_goes_on_with_unknown_users(model, restore):
     after = model.predict(unknown)
     assert np.abs(after - 11 - effects).mean() < 0.5 * np.abs(before - 11 - effects).mean()
     np.testing.assert_array_equal(model.factors_[:30], users)
+
+
+def test_memory_mapped_model_learns_from_unknown_users(tmp_path):
+    pairs, _, y = ratings(n=300)
+    encoder = OneHotEncoder(handle_unknown="ignore").fit(pairs)
+    model = AFMRegressor(random_state=0, max_iter=3).fit(encoder.transform(pairs), y)
+    joblib.dump(model, tmp_path / "model.joblib")
+    mapped, unknown = joblib.load(tmp_path / "model.joblib", mmap_mode="r"), encoder.transform(UNKNOWN)
+    for each in (model, mapped):
+        each.partial_fit(unknown, np.arange(30.0))
+    np.testing.assert_array_equal(mapped.predict(unknown), model.predict(unknown))
 
 
 def test_constant_column_is_no_field():
