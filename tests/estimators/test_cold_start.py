@@ -138,11 +138,49 @@ def test_stream_goes_on_with_unknown_users(model, restore):
     np.testing.assert_array_equal(model.factors_[:30], users)
 
 
+@pytest.mark.parametrize("field", [0, 1])
+def test_stream_moves_the_average_of_the_field_that_rows_lack(field):
+    pairs, _, y = ratings(n=300)
+    encoder = OneHotEncoder(handle_unknown="ignore").fit(pairs)
+    model = AFMRegressor(random_state=0, max_iter=3).fit(encoder.transform(pairs), y)
+    before = model._missing_rows["factors"].copy()
+    pairs[:30, field] = 99
+    model.partial_fit(encoder.transform(pairs[:30]), y[:30])
+    moved = (model._missing_rows["factors"] != before).any(axis=1)
+    assert moved.tolist() == [field == 0, field == 1]
+
+
+def test_missing_field_has_the_average_state_of_the_optimizer():
+    pairs, _, y = ratings(n=300)
+    pairs[:200, 0] = 0  # one user has most of the ratings
+    X = OneHotEncoder().fit_transform(pairs)
+    model = AFMRegressor(random_state=0, max_iter=3).fit(X, y)
+    (state,) = model._training_state["states"]["linear.weight"]
+    expected = np.average(state[:30], axis=0, weights=np.bincount(pairs[:, 0], minlength=30))
+    assert state[60] == pytest.approx(expected, rel=1e-10)
+
+
+def test_precision_of_incomplete_rows_stays_as_it_is():
+    pairs, _, y = ratings(n=300)
+    encoder = OneHotEncoder(handle_unknown="ignore", dtype=np.float32).fit(pairs)
+    model = AFMRegressor(random_state=0, max_iter=3).fit(encoder.transform(pairs), y)
+    assert model._with_missing_fields(encoder.transform(UNKNOWN)).dtype == np.float32
+    assert model.predict(encoder.transform(UNKNOWN)).dtype == np.float32
+
+
+def test_missing_fields_of_many_rows_are_those_of_their_parts(monkeypatch):
+    X = np.eye(4)[np.arange(50) % 4] * (np.arange(50) % 7 > 0)[:, None]
+    expected = add_missing_fields(X, np.array([0, 4])).toarray()
+    monkeypatch.setattr("skafm._estimators.missing_fields._N_ROWS", 8)
+    np.testing.assert_array_equal(add_missing_fields(X, np.array([0, 4])).toarray(), expected)
+    assert expected[:, 4].sum() == 8
+
+
 def test_memory_mapped_model_learns_from_unknown_users(tmp_path):
     pairs, _, y = ratings(n=300)
     encoder = OneHotEncoder(handle_unknown="ignore").fit(pairs)
     model = AFMRegressor(random_state=0, max_iter=3).fit(encoder.transform(pairs), y)
-    joblib.dump(model, tmp_path / "model.joblib")
+    joblib.dump(model.partial_fit(encoder.transform(pairs[:1]), y[:1]), tmp_path / "model.joblib")
     mapped, unknown = joblib.load(tmp_path / "model.joblib", mmap_mode="r"), encoder.transform(UNKNOWN)
     for each in (model, mapped):
         each.partial_fit(unknown, np.arange(30.0))
@@ -176,6 +214,14 @@ def test_fit_on_incomplete_rows_forgets_the_fields_of_an_earlier_one():
     model = AFMRegressor(random_state=0, max_iter=3).fit(X, y)
     X[0, :30] = X[1, 30:] = 0
     assert model.set_params(warm_start=True).fit(X, y)._missing_rows == {}
+
+
+def test_stream_that_begins_anew_forgets_the_fields_of_a_fit():
+    pairs, _, y = ratings(n=300)
+    X = OneHotEncoder().fit_transform(pairs)
+    model = AFMRegressor(random_state=0, max_iter=3).fit(X, 1e-6 * y)
+    assert len(model._missing_rows) == 2
+    assert model.partial_fit(X, y)._missing_rows == {}  # y in other units
 
 
 def draw(n_outputs=None, k=3):

@@ -109,6 +109,26 @@ def test_new_embeddings_are_as_at_first():
     assert fm.factors_[22:].std() == pytest.approx(0.01 * scale, rel=0.1)
 
 
+def test_embeddings_of_two_additions_are_different():
+    X, y, _ = draw(n_new=0)
+    model = FMRegressor(random_state=0, max_iter=2).fit(X, y).add_features(3).add_features(3)
+    assert len(np.unique(model.factors_[22:], axis=0)) == 6
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_precision_stays_as_it_is(dtype):
+    X, y, _ = draw(n_new=0)
+    model = FMRegressor(random_state=0, max_iter=2).fit(X.astype(dtype), y).add_features(2)
+    assert (model.factors_.dtype, model.linear_coef_.dtype) == (dtype, dtype)
+
+
+def test_importances_of_new_columns_are_zero():
+    X, y, _ = draw(n_new=0)
+    model = FMRegressor(random_state=0, max_iter=2).fit(X, y)
+    expected = [*model.feature_importances_, 0.0, 0.0]
+    assert model.add_features(2).feature_importances_.tolist() == expected
+
+
 @pytest.mark.parametrize("solver", ["adagrad", "adam", "sgd"])
 def test_warm_start_goes_on_with_more_columns(solver):
     X, y, new = draw()
@@ -157,7 +177,26 @@ def test_bad_fields_and_names():
     model = FMRegressor(random_state=0, max_iter=2).fit(pd.DataFrame(X.toarray()).add_prefix("c"), y)
     with pytest.raises(ValueError, match="feature_names must be new"):
         model.add_features(2, feature_names=["c1", "d"])
+    with pytest.raises(ValueError, match=r"feature_names must be .* different from one another"):
+        model.add_features(2, feature_names=["d", "d"])
     assert model.n_features_in_ == 24
+
+
+def test_error_leaves_names_and_states_as_they_were(monkeypatch):
+    X, y, _ = draw(n_new=0)
+    frame = pd.DataFrame(X.toarray()).add_prefix("c")
+    model = FFMRegressor(random_state=0, max_iter=2).fit(frame, y)
+    expected = pickle.loads(pickle.dumps(model)).partial_fit(frame, y).predict(frame)
+    with pytest.raises(ValueError, match="fields must be among"):  # after the names, which are right
+        model.add_features(2, feature_names=["d", "e"], fields=[0, 99])
+
+    def exhausted(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("skafm._estimators.new_features.invalidate_cache", exhausted)  # the last step
+    with pytest.raises(MemoryError):
+        model.add_features(2, feature_names=["d", "e"], fields=[0, 0])
+    np.testing.assert_array_equal(model.partial_fit(frame, y).predict(frame), expected)
 
 
 def test_more_columns_without_it_are_an_error_that_names_it():

@@ -5,7 +5,7 @@ import pytest
 import sklearn
 from scipy import sparse
 
-from skafm import DeepCrossClassifier, DeepCrossRegressor, FMClassifier, FMRegressor, NFMRegressor
+from skafm import AFMRegressor, DeepCrossClassifier, DeepCrossRegressor, FMClassifier, FMRegressor, NFMRegressor
 from skafm._estimators.early_stopping import no_improvement
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -35,6 +35,16 @@ def test_scorer_meets_no_attention_of_an_earlier_fit():
     model = NFMRegressor(**STOP, **DEEP, pooling="attention").fit(X, Y)
     model.set_params(pooling="sum", scoring="r2").fit(X[:150], Y[:150], X_val=X[150:], y_val=Y[150:])
     assert model.score(X[150:], Y[150:]) == pytest.approx(max(model.validation_scores_), rel=1e-9)
+
+
+def test_scorer_meets_no_missing_fields_of_an_earlier_fit():
+    one_hot = np.hstack([np.eye(4)[np.arange(200) % 4], np.eye(3)[np.arange(200) % 3]])
+    validation = one_hot[:50] * (np.arange(7) >= 4)  # rows lack the first field
+    options, given = {**STOP, "scoring": "r2"}, {"X_val": validation, "y_val": Y[:50]}
+    model = AFMRegressor(**options).fit(one_hot, Y)
+    assert len(model._missing_rows) == 2
+    again, anew = model.fit(one_hot, Y, **given), AFMRegressor(**options).fit(one_hot, Y, **given)
+    assert again.validation_scores_ == anew.validation_scores_
 
 
 @pytest.mark.parametrize("warm_start", [False, True])

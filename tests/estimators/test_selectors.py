@@ -60,6 +60,14 @@ def test_validation_set_has_no_part_in_the_importances():
 
 
 @quick
+def test_dropout_has_no_part_in_the_importances():
+    X = np.random.default_rng(0).normal(size=(60, 5))
+    model = FMRegressor(random_state=0, max_iter=3, dropout=0.5).fit(X, X[:, 0] * X[:, 1])
+    sizes = [abs(model.predict(X) - model.predict(X * (np.arange(5) != i))).mean() for i in range(5)]
+    np.testing.assert_allclose(model.feature_importances_, sizes, rtol=1e-10)
+
+
+@quick
 @pytest.mark.parametrize("name", ["FMRegressor", "DeepCrossClassifier"])
 def test_sample_is_that_of_the_seed_and_does_not_change_the_model(name, monkeypatch):
     X = np.random.default_rng(0).normal(size=(60, 5))

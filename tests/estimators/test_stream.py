@@ -102,6 +102,17 @@ def test_intercept_follows_the_mean_of_the_targets(Estimator, data):
 
 
 @both
+def test_intercept_follows_the_weighted_mean_of_the_targets(Estimator, data):
+    X, y = data
+    model = Estimator(random_state=0, max_iter=3, early_stopping=False).fit(X, y)
+    before, weight = model.predict(X), np.linspace(0, 4, len(y))
+    after = y + 100 * (weight > 2)  # more than half of the weight
+    model.set_params(learning_rate=1e-12).partial_fit(X, after, sample_weight=weight)
+    expected = before + np.average(after - before, weights=weight) * 2 / 3  # of the weight so far
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-6)
+
+
+@both
 def test_moments_of_a_stream_are_those_of_all_targets(Estimator, data):
     X, y = data
     weight = np.linspace(0, 2, len(y))
@@ -178,6 +189,47 @@ def test_single_rows_after_fit_do_not_make_the_model_worse(Estimator, solver, le
     for row in range(50):
         model.partial_fit(X[row : row + 1], y[row : row + 1])
     assert model.score(X[1500:], y[1500:]) > before - 0.003
+
+
+def test_frozen_embeddings_stay_as_they_are(data):
+    X, y = data
+    model = AFMRegressor(random_state=0, init="fm", freeze_init=True, max_iter=2).fit(X, y)
+    factors, attention = model.factors_.copy(), model.attention_coef_.copy()
+    model.partial_fit(X, y)
+    np.testing.assert_allclose(model.factors_, factors, rtol=1e-12)
+    assert not np.allclose(model.attention_coef_, attention)
+
+
+def test_another_solver_begins_with_its_own_states(data):
+    X, y = data
+    model = FMRegressor(random_state=0, solver="adam", max_iter=2).fit(X, y)
+    model.set_params(solver="adagrad").partial_fit(X[:1], y[:1])
+    (state,) = model._training_state["states"]["factors"]
+    is_in_row = np.isin(np.arange(X.shape[1]), X[:1].indices)
+    np.testing.assert_array_equal(state[: X.shape[1]][~is_in_row], 1e-8)
+    assert (state[: X.shape[1]][is_in_row] > 1e-8).all()
+
+
+@pytest.mark.parametrize("Estimator", [FMClassifier, AFMClassifier])
+def test_rows_after_the_first_call_are_taken_in_their_order(Estimator, data):
+    X, y = (each[:400] for each in data)
+    first = Estimator(random_state=0, batch_size=20, solver="sgd").partial_fit(X[:20], y[:20] > 500, classes=[0, 1])
+    whole, parts = pickle.loads(pickle.dumps(first)), first
+    whole.partial_fit(X[20:], y[20:] > 500)
+    stream(parts, X[20:], y[20:] > 500, 20)
+    np.testing.assert_allclose(parts.factors_, whole.factors_, rtol=1e-9)
+
+
+@both
+def test_float64_rows_are_taken_in_the_precision_of_the_model(Estimator, data):
+    X, y = data
+    model = Estimator(random_state=0, max_iter=2).fit(X.astype(np.float32), y)
+    other = pickle.loads(pickle.dumps(model)).partial_fit(X.astype(np.float32), y)
+    model.partial_fit(X, y)
+    for name, value in vars(other).items():
+        if isinstance(value, np.ndarray):
+            assert getattr(model, name).dtype == value.dtype
+            np.testing.assert_array_equal(getattr(model, name), value)
 
 
 @both

@@ -1,6 +1,7 @@
 """The levels of numeric columns: frequent values, bins of the others, missing values."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +82,13 @@ def test_missing_numbers_are_a_level_if_there_were_any():
     assert levels_of([1, NAN], [NAN, 1], min_frequency=1) == ["missing", "1"]
     assert levels_of([1, 1], [NAN, 1], min_frequency=1) == [None, "1"]
     assert levels_of([NAN, NAN], [NAN, 1], min_frequency=1) == ["missing", None]
+
+
+@pytest.mark.parametrize(
+    "x", [np.r_[np.zeros(100), np.linspace(1, 2, 900)], repeat(dict.fromkeys(range(40), 29))], ids=["spike", "rare"]
+)
+def test_missing_numbers_do_not_change_the_other_levels(x):
+    assert levels_of(np.r_[x, np.full(3000, NAN)], x) == levels_of(x)
 
 
 def test_names_have_the_digits_that_tell_them_apart():

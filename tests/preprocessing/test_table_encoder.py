@@ -2,12 +2,14 @@
 
 import pickle
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import pytest
 import skops.io
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -131,6 +133,13 @@ def test_dense_output_may_be_a_frame():
     assert frame.index.equals(X.index)
 
 
+def test_output_may_be_a_frame_by_the_global_setting():
+    X, _ = flights()
+    with config_context(transform_output="pandas"):
+        frame = TableEncoder(sparse_output=False).fit_transform(X)
+    assert np.array_equal(frame.to_numpy(), TableEncoder(sparse_output=False).fit_transform(X))
+
+
 def test_sparse_output_as_a_frame_is_refused_as_by_one_hot_encoder():
     X, _ = flights()
     with pytest.raises(ValueError, match="sparse"):
@@ -169,6 +178,10 @@ def test_all_missing_values_of_categories_are_alike(missing):
     assert encode(train, test[:2]) == ["a", "missing"]
 
 
+def test_column_without_values_is_categorical():
+    assert encode(pd.Series([None] * 10, dtype=object), [None, "a"]) == ["missing", None]
+
+
 def test_booleans_are_categories():
     column = pd.Series([True, False, None] * 10, dtype="boolean")
     assert encode(column, column[:3]) == ["True", "False", "missing"]
@@ -194,6 +207,10 @@ def test_numbers_of_any_type_are_numeric(dtype):
 def test_missing_number_is_a_level(dtype):
     column = pd.Series([1, 2, None] * 10, dtype=dtype)
     assert encode(column, column[:3]) == ["1", "2", "missing"]
+
+
+def test_decimals_are_numbers():
+    assert encode(pd.Series([Decimal("1.5"), Decimal(2)] * 10, dtype=object), [1.6, 1.5]) == ["1.5", "1.5"]
 
 
 def test_missing_number_has_no_entry_if_none_was_missing():

@@ -88,6 +88,13 @@ def test_large_products_use_all_threads(model, seen):
     assert {n for training, n in seen if training} == {3}
 
 
+@pytest.mark.parametrize(("batch_size", "expected"), [(10, 1), (60, 3)])
+def test_products_of_a_step_count_not_those_of_all_rows(batch_size, expected, seen, monkeypatch):
+    monkeypatch.setattr("skafm._training.threads.MANY_PRODUCTS", 500)  # 16 for each of 60 rows of one pair
+    AFMRegressor(4, attention_size=4, init="random", max_iter=1, batch_size=batch_size).fit(X, Y)
+    assert {n for training, n in seen if training} == {expected}
+
+
 def test_caller_between_the_epochs_has_its_threads():
     found = []
 
