@@ -168,6 +168,11 @@ def test_precision_of_incomplete_rows_stays_as_it_is():
     assert model.predict(encoder.transform(UNKNOWN)).dtype == np.float32
 
 
+def test_two_entries_in_a_field_of_one_row_are_none_of_the_next():
+    rows = sparse.csr_array([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])  # as many entries as rows
+    assert add_missing_fields(rows, np.array([0, 3])).toarray()[:, 3].tolist() == [0, 1]
+
+
 def test_missing_fields_of_many_rows_are_those_of_their_parts(monkeypatch):
     X = np.eye(4)[np.arange(50) % 4] * (np.arange(50) % 7 > 0)[:, None]
     expected = add_missing_fields(X, np.array([0, 4])).toarray()

@@ -20,6 +20,7 @@ from skafm import (
     NFMRegressor,
     WideDeepRegressor,
 )
+from skafm._training.collectives import SingleProcess
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 SMALL = {"hidden_layer_sizes": (8,)}
@@ -113,6 +114,18 @@ def test_embeddings_of_two_additions_are_different():
     X, y, _ = draw(n_new=0)
     model = FMRegressor(random_state=0, max_iter=2).fit(X, y).add_features(3).add_features(3)
     assert len(np.unique(model.factors_[22:], axis=0)) == 6
+
+
+def test_ranks_add_the_same_embeddings(monkeypatch):
+    class Second(SingleProcess):
+        def all_gather(self, value):
+            return [7, value]
+
+    monkeypatch.setattr("skafm._estimators.new_features.current_group", Second)
+    X, y, _ = draw(n_new=0)
+    one, other = (FMRegressor(random_state=seed, max_iter=2).fit(X, y).add_features(3) for seed in range(2))
+    np.testing.assert_array_equal(one.factors_[22:], other.factors_[22:])
+    assert not np.allclose(one.factors_[:22], other.factors_[:22])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -17,6 +17,8 @@ from skafm import (
     FMRegressor,
     NFMRegressor,
 )
+from skafm._estimators.feature_subset import compact_columns
+from skafm._training.collectives import SingleProcess
 from skafm._training.optimizers import Adam
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -144,6 +146,16 @@ def test_float32_rows_and_targets_far_from_zero(Estimator, data):
         assert pickle.loads(pickle.dumps(model)).score(X, y + mean) == pytest.approx(score, abs=2e-3)
         model.partial_fit(X[:100].astype(np.float32), y[:100] + mean)
         assert model.score(X, y + mean) > score - 0.01
+
+
+@both
+def test_intercept_far_from_zero_keeps_its_digits_in_float32(Estimator, data):
+    X, y = data[0].astype(np.float32), 1e9 + (data[1] - data[1].mean()) / data[1].std()
+    model = Estimator(random_state=0, max_iter=3, early_stopping=False).fit(X, y)
+    model.intercept_ = model.intercept_ + 3.0  # 64 is the distance of two numbers there
+    before = model.predict(X)
+    model.set_params(learning_rate=1e-12).partial_fit(X, y)
+    np.testing.assert_allclose(model.predict(X) - before, 0, atol=0.01)
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------
@@ -333,6 +345,27 @@ def test_read_only_arrays_are_copied_once(data):
     np.testing.assert_array_equal(factors, before)
     np.testing.assert_array_equal(model.predict(X), expected)
     assert model.factors_.flags.writeable
+
+
+@both
+def test_arrays_are_changed_in_place(Estimator, data):
+    X, y = data
+    model = Estimator(random_state=0, max_iter=2).fit(X, y).partial_fit(X[:5], y[:5])  # makes room for the states
+    arrays = lambda: [model.factors_, model.linear_coef_, *model._training_state["states"]["factors"]]  # noqa: E731
+    before, copies = arrays(), [array.copy() for array in arrays()]
+    model.partial_fit(X[:5], y[:5])
+    assert all(new is old for new, old in zip(arrays(), before, strict=True))
+    assert not any(np.array_equal(old, copy) for old, copy in zip(before, copies, strict=True))
+
+
+def test_columns_of_a_call_are_those_of_all_ranks():
+    class Two(SingleProcess):
+        def all_gather(self, value):
+            return [value, np.array([1, 5])]
+
+    columns, rows = compact_columns(sparse.csr_array([[0.0, 0.0, 2.0, 0.0, 0.0, 3.0]]), Two())
+    assert columns.tolist() == [1, 2, 5]
+    assert rows.toarray().tolist() == [[0.0, 2.0, 3.0]]
 
 
 @pytest.mark.parametrize("solver", ["adagrad", "adam", "sgd"])

@@ -62,6 +62,16 @@ def test_value_of_a_few_rows_among_continuous_numbers_is_no_level():
     assert "500" not in levels_of(x)
 
 
+def test_value_of_less_than_min_frequency_rows_is_no_level():
+    x = np.r_[np.arange(60.0), np.full(5, 30.0)]  # 1 / n_bins of the rows are 4
+    assert "30" not in levels_of(x, min_frequency=10)
+
+
+def test_numbers_without_one_between_them_are_two_levels():
+    x = 1 + np.arange(1, 9) * np.finfo(float).eps  # the middle of two is rounded up or down
+    assert len(set(levels_of(np.repeat(x, 30)))) == 8
+
+
 def test_frequent_values_are_levels_if_there_are_30_rows_for_each_distinct_value():
     x = repeat(dict.fromkeys(range(40), 30))
     assert {*levels_of(x)} == {str(value) for value in range(40)}
