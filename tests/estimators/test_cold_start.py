@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from itertools import islice
 
 import joblib
 import numpy as np
@@ -25,7 +26,7 @@ from skafm import (
 from skafm._estimators.fields import complete_fields
 from skafm._estimators.missing_fields import add_missing_fields
 from skafm._estimators.validation import Samples
-from skafm._training.collectives import SINGLE_PROCESS
+from skafm._training.collectives import SINGLE_PROCESS, SingleProcess
 from skafm.nn import FM
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -284,6 +285,28 @@ def test_centered_terms_have_mean_zero_in_each_field():
 def test_complete_fields_are_found(change, expected):
     X = sparse.csr_array(change(draw()[0]))
     assert complete_fields(Samples(X, None, np.ones(X.shape[0]), SINGLE_PROCESS))[0] == expected
+
+
+class Rank(SingleProcess):
+    """The first of two ranks, given what the other says in each of its calls; or one that is alone."""
+
+    def __init__(self, other=()):
+        self.said, self.other = [], iter(other)
+
+    def all_gather(self, value):
+        self.said.append(value)
+        return [value, *islice(self.other, 1)]
+
+
+@pytest.mark.parametrize("lacks", [False, True])
+def test_complete_fields_are_those_of_all_ranks(lacks):
+    X, weight = draw()[0], np.linspace(1, 2, 50)
+    X[-1, :4] *= not lacks
+    other = Rank()  # has the rows that tell the fields
+    complete_fields(Samples(sparse.csr_array(X[1:]), None, weight[1:], other))
+    fields, frequency = complete_fields(Samples(sparse.csr_array(X[:1]), None, weight[:1], Rank(other.said)))
+    assert fields == [slice(0, 4), slice(4, 7)][lacks:]
+    np.testing.assert_allclose(frequency[:7], weight @ X[:, :7])
 
 
 def test_duplicate_entries_are_one_entry():
