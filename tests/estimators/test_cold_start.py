@@ -114,6 +114,7 @@ def test_explanation_has_the_missing_field(model):
     np.testing.assert_allclose(explanation.sum(), model.predict(rows), rtol=1e-10)
     frame = explanation[3].to_frame()
     assert set(frame["feature_i"].dropna()) == {"item_3", "user (missing)"}
+    assert (explanation.feature_i < explanation.feature_j).all()
     fields = explanation[3].by_field(np.repeat(["user", "item"], 30))
     assert set(fields["field_i"].dropna()) == {"user", "item"}
     top = model.top_interactions(rows, fields=np.repeat(["user", "item"], 30))

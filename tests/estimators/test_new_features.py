@@ -195,6 +195,13 @@ def test_bad_fields_and_names():
     assert model.n_features_in_ == 24
 
 
+def test_new_columns_have_the_fields_given():
+    X, y, _ = draw(n_new=0)
+    model = FFMRegressor(random_state=0, max_iter=2).fit(X, y)
+    expected = [*model.fields_, 1, 0]
+    assert model.add_features(2, fields=[1, 0]).fields_.tolist() == expected
+
+
 def test_error_leaves_names_and_states_as_they_were(monkeypatch):
     X, y, _ = draw(n_new=0)
     frame = pd.DataFrame(X.toarray()).add_prefix("c")

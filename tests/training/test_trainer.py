@@ -135,6 +135,16 @@ def test_generator_of_another_type_of_device_is_not_loaded(data):
         assert all(torch.equal(a, b) for a, b in zip(other.optimizer.states[name], states, strict=True))
 
 
+@solvers
+def test_compact_state_of_a_feature_is_the_mean_of_its_numbers(solver, data):
+    trainer = make(solver)
+    next(trainer.epochs(data))
+    whole, compact = trainer.state_dict()["states"]["factors"], trainer.compact_state_dict()["states"]["factors"]
+    for number, (state, mean) in enumerate(zip(whole, compact, strict=True)):
+        kept = number not in trainer.optimizer.momentum_states
+        np.testing.assert_allclose(mean, state.mean(axis=1, keepdims=True) if kept else 0, rtol=1e-12)
+
+
 # --- evaluation -------------------------------------------------------------------------------------------------------
 
 
@@ -170,6 +180,21 @@ def test_rescaled_parameters_that_overflow_are_named():
     trainer.model.linear.weight.detach().fill_(1e30)
     with pytest.raises(ValueError, match=r"linear.weight does not fit torch.float32: lower learning_rate \(now 0.05\)"):
         trainer.rescaled_parameters(0.0, 1e30)
+
+
+def test_residuals_are_centered_over_all_ranks(data):
+    class First(SingleProcess):
+        other = iter([10.0, 5.0])  # weighted sum of the residuals, and of the weights
+
+        def all_gather(self, value):
+            return [value, next(self.other)]
+
+    trainer = make(group=First())
+    residual = (data.target - trainer.model.eval()(*data.rows.slice(0, N)).detach()).numpy()
+    weight, before = data.weight.numpy(), trainer.model.linear.intercept.item()
+    trainer.center_residuals(data, 0.5)
+    expected = before + 0.5 * (weight @ residual + 10) / (weight.sum() + 5)
+    assert trainer.model.linear.intercept.item() == pytest.approx(expected, rel=1e-10)
 
 
 # --- what is trained --------------------------------------------------------------------------------------------------
