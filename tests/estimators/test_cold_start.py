@@ -124,6 +124,16 @@ def test_explanation_has_the_missing_field(model):
     assert set(model.explain(rows).to_frame()["feature_i"].dropna()) > {"field 0 (missing)", "x33"}
 
 
+@pytest.mark.parametrize("field", [0, 1])
+def test_missing_field_is_explained_as_its_own_field(field):
+    pairs, _, y = ratings(n=300)
+    encoder = OneHotEncoder(handle_unknown="ignore").fit(pairs)
+    model = AFMRegressor(random_state=0, max_iter=3).fit(encoder.transform(pairs), y)
+    pairs[0, field] = 99
+    explanation = model.explain(encoder.transform(pairs[:1]))
+    assert set(explanation.by_field(np.repeat(["user", "item"], 30))["field_i"].dropna()) == {"user", "item"}
+
+
 @every
 @pytest.mark.parametrize("restore", [lambda model: pickle.loads(pickle.dumps(model)), lambda model: model])
 def test_stream_goes_on_with_unknown_users(model, restore):
