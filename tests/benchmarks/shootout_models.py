@@ -2,6 +2,7 @@
 
 import os
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
@@ -9,14 +10,10 @@ import pandas as pd
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
-from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegressionCV, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, SplineTransformer, StandardScaler, TargetEncoder
-
-from skafm import AFMClassifier, AFMRegressor, FMClassifier, FMRegressor
 
 os.environ.setdefault("TQDM_DISABLE", "1")  # myFM's progress bar
 THREADS = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
@@ -24,15 +21,6 @@ N_WORDS = 500
 """Most frequent words of a text that trees are given, as dense columns."""
 MAX_CATEGORIES = 255
 """Categories that HistGradientBoosting takes; columns with more are target-encoded."""
-PACKAGES = {
-    "LightGBM": "lightgbm",
-    "CatBoost": "catboost",
-    "modern-fm": "modern_fm",
-    "myFM": "myfm",
-    "FM": "skafm",
-    "AFM": "skafm",
-}
-"""Package of each family; of the others it is scikit-learn."""
 
 
 def make_model(name, task, seed):
@@ -40,7 +28,7 @@ def make_model(name, task, seed):
     family, _, numbers = name.partition(" ")
     if numbers and not task.numbers:
         return None
-    return FAMILIES[family](task, numbers or "splines", seed)
+    return FAMILIES[family][1](task, numbers or "splines", seed)
 
 
 def is_installed(name):
@@ -50,17 +38,15 @@ def is_installed(name):
 
 def package(name):
     """Return the package that a model is from."""
-    return PACKAGES.get(name.partition(" ")[0], "sklearn")
+    return FAMILIES[name.partition(" ")[0]][0]
 
 
 def columns(task, numbers, dtype=np.float64):
     """Return a transformer to sparse columns: one-hot categories, words, and numbers as splines or one-hot values."""
-    encoders = [
-        (name, encoder(task, name, numbers), name if name in task.words else [name]) for name in task.frame.columns
-    ]
-    return make_pipeline(
-        ColumnTransformer(encoders, sparse_threshold=1.0), FunctionTransformer(partial(sparse.csr_matrix, dtype=dtype))
-    )
+    names = {name: name if name in task.words else [name] for name in task.frame}
+    encoders = [(name, encoder(task, name, numbers), selected) for name, selected in names.items()]
+    convert = FunctionTransformer(partial(sparse.csr_matrix, dtype=dtype))
+    return make_pipeline(ColumnTransformer(encoders, sparse_threshold=1.0), convert)
 
 
 def encoder(task, name, numbers):
@@ -114,13 +100,10 @@ class MyFM(BaseEstimator):
 
     def fit(self, X, y):
         """Sample with Gibbs, or for classes with its probit model."""
-        import myfm
-
         self.columns_ = columns(self.task, self.numbers).fit(X)
         slices = self.columns_[0].output_indices_
         shapes = [slices[name].stop - slices[name].start for name in self.task.frame.columns]
-        kind = myfm.MyFMClassifier if self.task.is_classification else myfm.MyFMRegressor
-        self.model_ = kind(rank=16, random_seed=self.seed)
+        self.model_ = class_of(self.task, "myfm.MyFM")(rank=16, random_seed=self.seed)
         self.model_.fit(self.columns_.transform(X), y, group_shapes=[n for n in shapes if n])
         return self
 
@@ -134,78 +117,72 @@ class MyFM(BaseEstimator):
         return np.column_stack([1 - p, p])
 
 
+def class_of(task, prefix):
+    """Return the classifier or the regressor whose module and name start with ``prefix``."""
+    module, _, name = prefix.rpartition(".")
+    return getattr(import_module(module), name + ("Classifier" if task.is_classification else "Regressor"))
+
+
 def constant(task, _, __):
     """Return the model that predicts the same for all rows."""
-    return DummyClassifier() if task.is_classification else DummyRegressor()
+    return class_of(task, "sklearn.dummy.Dummy")()
 
 
 def linear(task, numbers, _):
     """Return a linear model, its penalty chosen by cross-validation with the loss that is measured."""
+    model = RidgeCV(np.logspace(-2, 4, 13), cv=5)
     if task.is_classification:
-        model = LogisticRegressionCV(
-            scoring="neg_log_loss", max_iter=1000, l1_ratios=(0.0,), use_legacy_attributes=False
-        )
-    else:
-        model = RidgeCV(np.logspace(-2, 4, 13), cv=5)
+        options = {"l1_ratios": (0.0,), "use_legacy_attributes": False}  # what will be the default
+        model = LogisticRegressionCV(scoring="neg_log_loss", max_iter=1000, **options)
     return make_pipeline(columns(task, numbers), model)
 
 
-def fm(classifier, regressor, task, numbers, seed):
+def fm(prefix, task, numbers, seed):
     """Return a model of skafm, with float32 columns."""
-    model = classifier if task.is_classification else regressor
-    return make_pipeline(columns(task, numbers, np.float32), model(random_state=seed))
+    return make_pipeline(columns(task, numbers, np.float32), class_of(task, prefix)(random_state=seed))
 
 
 def hist_gradient_boosting(task, _, seed):
     """Return HistGradientBoosting, with target-encoded ids."""
-    kind = HistGradientBoostingClassifier if task.is_classification else HistGradientBoostingRegressor
     categories = task.frame.select_dtypes("category")
     ids = [name for name in categories if len(categories[name].cat.categories) > MAX_CATEGORIES]
-    target_type = "binary" if task.is_classification else "continuous"
-    encode = ColumnTransformer(
-        [("ids", TargetEncoder(target_type=target_type, random_state=seed), ids)], remainder="passthrough"
-    )
-    return make_pipeline(TreeColumns(task), encode.set_output(transform="pandas"), kind(random_state=seed))
+    encoder = TargetEncoder(target_type="binary" if task.is_classification else "continuous", random_state=seed)
+    encode = ColumnTransformer([("ids", encoder, ids)], remainder="passthrough").set_output(transform="pandas")
+    model = class_of(task, "sklearn.ensemble.HistGradientBoosting")(random_state=seed)
+    return make_pipeline(TreeColumns(task), encode, model)
 
 
 def lightgbm(task, _, seed):
     """Return LightGBM."""
-    import lightgbm as library
-
-    kind = library.LGBMClassifier if task.is_classification else library.LGBMRegressor
-    return make_pipeline(TreeColumns(task), kind(random_state=seed, n_jobs=THREADS, verbose=-1))
+    model = class_of(task, "lightgbm.LGBM")(random_state=seed, n_jobs=THREADS, verbose=-1)
+    return make_pipeline(TreeColumns(task), model)
 
 
 def catboost(task, _, seed):
     """Return CatBoost."""
-    import catboost as library
-
-    kind = library.CatBoostClassifier if task.is_classification else library.CatBoostRegressor
-    categories = list(task.frame.select_dtypes("category"))
-    quiet = {"verbose": False, "allow_writing_files": False, "thread_count": THREADS}
-    return make_pipeline(TreeColumns(task), kind(random_seed=seed, cat_features=categories, **quiet))
+    options = {"verbose": False, "allow_writing_files": False, "thread_count": THREADS}
+    options["cat_features"] = list(task.frame.select_dtypes("category"))
+    return make_pipeline(TreeColumns(task), class_of(task, "catboost.CatBoost")(random_seed=seed, **options))
 
 
 def modern_fm(task, numbers, seed):
     """Return modern-fm with early stopping, which it needs, and for a regression a standardized target."""
-    import modern_fm as library
-
-    kind = library.FMClassifier if task.is_classification else library.FMRegressor
-    model = kind(early_stopping=True, random_state=seed, n_jobs=THREADS)
+    model = class_of(task, "modern_fm.FM")(early_stopping=True, random_state=seed, n_jobs=THREADS)
     if not task.is_classification:
         model = TransformedTargetRegressor(model, transformer=StandardScaler())
     return make_pipeline(columns(task, numbers), model)
 
 
 FAMILIES = {
-    "constant": constant,
-    "linear": linear,
-    "FM": partial(fm, FMClassifier, FMRegressor),
-    "AFM": partial(fm, AFMClassifier, AFMRegressor),
-    "HGB": hist_gradient_boosting,
-    "LightGBM": lightgbm,
-    "CatBoost": catboost,
-    "modern-fm": modern_fm,
-    "myFM": MyFM,
+    "constant": ("sklearn", constant),
+    "linear": ("sklearn", linear),
+    "FM": ("skafm", partial(fm, "skafm.FM")),
+    "AFM": ("skafm", partial(fm, "skafm.AFM")),
+    "HGB": ("sklearn", hist_gradient_boosting),
+    "LightGBM": ("lightgbm", lightgbm),
+    "CatBoost": ("catboost", catboost),
+    "modern-fm": ("modern_fm", modern_fm),
+    "myFM": ("myfm", MyFM),
 }
+"""Package of each family, and what makes a model for a task, a coding of numbers and a seed."""
 MODELS = ["constant", "linear", "linear values", "FM", "FM values", "AFM", "AFM values", *list(FAMILIES)[4:]]

@@ -72,7 +72,7 @@ def cell(loss, model):
     ratio = value / loss.get(baseline(model), np.nan)
     if np.isfinite(ratio) and not model.startswith("linear"):
         text += f" {ratio:.2f}"
-    if not model.endswith("FM") and "FM" not in model.split():
+    if model.split()[0] not in {"FM", "AFM"}:
         return text
     return text + " !" * bool(ratio > TOLERANCE) + " !!" * bool(value > loss.get("constant", np.inf))
 
@@ -104,7 +104,7 @@ def draw(lines, path):
         panel.set_axis_off()
     handles = {line.get_label(): line for panel in axes.flat for line in panel.get_lines()}
     labels = [model for model in MODELS if model in handles]
-    figure.legend([handles[model] for model in labels], labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend([handles[model] for model in labels], labels, loc="outside upper center", ncols=4, frameon=False)
     figure.supxlabel("training rows")
     figure.supylabel("log loss or RMSE, relative to the best linear model")
     figure.savefig(path, dpi=120)

