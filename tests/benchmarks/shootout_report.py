@@ -21,6 +21,8 @@ COLORS = {
 """Safe for the color-blind (Okabe and Ito, 2008)."""
 TOLERANCE = 1.05
 """Ratio to the linear model's loss above which a factorization machine is flagged."""
+CUT = 1.5
+"""End of the ordinate of the plot."""
 LEGEND = """\
 Mean over seeds of the log loss or RMSE on the test rows, and its ratio to the linear model's with the same coding. Best
 in bold; ! more than 5 % worse than the linear model, !! worse than the constant; seconds to fit the most rows.
@@ -106,7 +108,7 @@ def draw(lines, path):
     labels = [model for model in MODELS if model in handles]
     figure.legend([handles[model] for model in labels], labels, loc="outside upper center", ncols=4, frameon=False)
     figure.supxlabel("training rows")
-    figure.supylabel("log loss or RMSE, relative to the best linear model")
+    figure.supylabel(f"loss, relative to the best linear model (cut at {CUT})")
     figure.savefig(path, dpi=120)
 
 
@@ -116,10 +118,8 @@ def draw_task(panel, task, loss):
     for model in [model for model in MODELS if model in loss.index]:
         family, _, numbers = model.partition(" ")
         relative = (loss.loc[model] / best).dropna()
-        width = 2 if family in {"FM", "AFM"} else 1.2
-        panel.plot(
-            relative.index, relative, "--" if numbers else "-", color=COLORS[family], linewidth=width, label=model
-        )
+        style = {"color": COLORS[family], "linewidth": 2 if family in {"FM", "AFM"} else 1.2, "label": model}
+        panel.plot(relative.index, relative, "o--" if numbers else "o-", markersize=4, **style)
     panel.set(xscale="log", title=task)
-    panel.set_ylim(max(panel.get_ylim()[0], 0.5), min(panel.get_ylim()[1], 1.5))
+    panel.set_ylim(max(panel.get_ylim()[0], 0.5), min(panel.get_ylim()[1], CUT))
     panel.spines[["top", "right"]].set_visible(False)
