@@ -76,17 +76,16 @@ def complete_fields(data):
     -------
     fields : list of slice
         The columns of each such field.
-    frequency : ndarray of shape (n_features,)
-        Sum of the weights of the rows that have each column.
+    seen : ndarray of shape (n_features,)
+        1.0 for each column that a row has, otherwise 0.0.
     """
     group, rows = data.group, canonical_rows(data.X)
     fields = _assign_fields(np.max(group.all_gather(_preceding_columns(rows)), axis=0))
-    weight = np.repeat(data.weight, np.diff(rows.indptr))
-    frequency = group.all_reduce_sum(np.bincount(rows.indices, weight, minlength=rows.shape[1]))
+    seen = group.all_reduce_sum(np.bincount(rows.indices, minlength=rows.shape[1])) > 0
     ones = np.bincount(fields[rows.indices], rows.data == 1, minlength=fields[-1] + 1)
     complete = np.flatnonzero(group.all_reduce_sum(ones) == group.all_reduce_sum(rows.shape[0]))
     starts, stops = (np.searchsorted(fields, complete, side) for side in ("left", "right"))
-    return [slice(start, stop) for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)], frequency
+    return [slice(start, stop) for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)], seen.astype(float)
 
 
 def canonical_rows(X):

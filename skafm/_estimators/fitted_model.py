@@ -35,20 +35,18 @@ class FittedModel(InputValidation, ABC):
 
     def _store_missing_fields(self, data, tables):
         """Set the features that stand for missing fields, from the rows of ``fit``; ``tables`` are names."""
-        fields, frequency = complete_fields(data)
+        fields, seen = complete_fields(data)
         fields = [field for field in fields if field.stop - field.start > 1]  # a constant is no level of a variable
         self._missing_bounds = np.array([bound for field in fields for bound in (field.start, field.stop)], np.int64)
         if not fields:
             self._missing_rows = {}
             return
-        parameters, states = (
-            parameters_from_attributes(self, self._parameter_attributes),
-            self._training_state["states"],
-        )
-        self._missing_rows = {name: average_rows(parameters[name], fields, frequency) for name in tables}
+        parameters = parameters_from_attributes(self, self._parameter_attributes)
+        states = self._training_state["states"]
+        self._missing_rows = {name: average_rows(parameters[name], fields, seen) for name in tables}
         for name in states.keys() & tables:
             states[name] = [
-                np.concatenate([state, average_rows(state, fields, frequency)]) if state.ndim else state
+                np.concatenate([state, average_rows(state, fields, seen)]) if state.ndim else state
                 for state in states[name]
             ]
 

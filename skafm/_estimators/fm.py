@@ -33,9 +33,9 @@ class _FM(ExplainMixin, RandomInitialization):
 
     def _finalize(self, module, data):
         """Center the embeddings in one-hot fields, so that a missing field counts as the average one."""
-        fields, frequency = complete_fields(data)
+        fields, seen = complete_fields(data)
         if fields:
-            module._center_fields(fields, frequency)
+            module._center_fields(fields, seen)
 
     def _store_missing_fields(self, data, tables):  # noqa: ARG002
         """Add no features: centered, a field that lacks is the average one."""

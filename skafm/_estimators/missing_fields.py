@@ -1,8 +1,8 @@
 """Rows that lack a one-hot field, such as those of a new user: the field counts as the average of its features.
 
 For each one-hot field that all training rows have, there is one more feature, which stands for the field where a row
-lacks it. Its parameters are the averages of those of the field's features, and its number is ``n_features`` plus the
-number of the field.
+lacks it. Its parameters are the averages of those of the field's features that have rows, each counted once: a new user
+is like any, not like one with many rows. Its number is ``n_features`` plus the number of the field.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ _N_ROWS = 2**16
 """Number of rows that are looked at together."""
 
 
-def average_rows(table, fields, frequency):
+def average_rows(table, fields, seen):
     """Return the average (F, ...) of the rows of each field in a table.
 
     Parameters
@@ -23,13 +23,13 @@ def average_rows(table, fields, frequency):
         Integers, such as the numbers of the fields, are not averaged but taken from a field's first feature.
     fields : list of slice
         The features of each of F fields.
-    frequency : ndarray of shape (n_features,)
-        Weights.
+    seen : ndarray of shape (n_features,)
+        1.0 for the features that count, and 0.0 for others.
     """
     if table.dtype.kind == "i":
         return table[[field.start for field in fields]]
     # Not by BLAS, whose idle threads slow torch's; and without a temporary table.
-    means = [np.einsum("i,i...->...", frequency[f] / frequency[f].sum(), table[f]) for f in fields]
+    means = [np.einsum("i,i...->...", seen[f] / seen[f].sum(), table[f]) for f in fields]
     return np.stack(means).astype(table.dtype)
 
 

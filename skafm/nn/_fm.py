@@ -93,7 +93,7 @@ class FM(PairModel):
         return raw + (pooled.sum(1) if self.projection is None else linear(pooled, self.projection))
 
     @torch.no_grad()
-    def _center_fields(self, fields: Sequence[slice], frequency: ArrayLike) -> None:
+    def _center_fields(self, fields: Sequence[slice], seen: ArrayLike) -> None:
         """Center embeddings and weights in each field, without a change of the predictions of complete rows.
 
         If rows have exactly one feature, with the value 1, in each field g, predictions do not change with m_g the mean
@@ -108,23 +108,23 @@ class FM(PairModel):
         ----------
         fields : sequence of slice
             The features of each field.
-        frequency : array-like of shape (n_features,)
-            Number, or weight, of the rows that have each feature. Features that no row has keep their embedding and
-            weight: relative to the others they are those of the average feature.
+        seen : array-like of shape (n_features,)
+            1 for each feature that a row has, otherwise 0: those count in no mean, and keep their embedding and weight.
+            Relative to the others they are those of the average feature.
         """
         intercept, weight, V = self.linear.intercept, self.linear.weight, self.factors
         p = V.new_ones(V.shape[1]) if self.projection is None else self.projection  # (k,) or (C, k)
-        frequency = torch.as_tensor(frequency, dtype=V.dtype, device=V.device)  # (n_features,)
-        means = torch.stack([frequency[field] @ V[field] / frequency[field].sum() for field in fields])  # (F, k)
+        seen = torch.as_tensor(seen, dtype=V.dtype, device=V.device)  # (n_features,)
+        means = torch.stack([seen[field] @ V[field] / seen[field].sum() for field in fields])  # (F, k)
         total = means.sum(0)  # (k,)
         for field, m in zip(fields, means, strict=True):
-            V[field].addr_((frequency[field] > 0).to(V.dtype), m, alpha=-1)  # without a second table
+            V[field].addr_(seen[field], m, alpha=-1)  # without a second table
             weight[field] -= linear(V[field], p * m)
         weight.add_(linear(V, p * total))
         intercept.add_(linear((total.square() - means.square().sum(0)) / 2, p))
         for field in fields:
-            mean = frequency[field] @ weight[field] / frequency[field].sum()  # () or (C,)
-            weight[field] -= mean * (frequency[field] > 0).view(-1, *[1] * mean.ndim)
+            mean = seen[field] @ weight[field] / seen[field].sum()  # () or (C,)
+            weight[field] -= mean * seen[field].view(-1, *[1] * mean.ndim)
             intercept.add_(mean)
 
     def _pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, None]:
