@@ -44,7 +44,8 @@ class OnlineTraining(NewFeatures):
         from skafm._training import conversion
 
         device = conversion.resolve_device(self.device)
-        generator = self._make_generator(data.group, device)
+        known = getattr(self, "_training_state", {}).get("device") == device.type  # its state is loaded below
+        generator = conversion.make_generator(0, device) if known else self._make_generator(data.group, device)
         features, rows = compact_columns(canonical_rows(self._with_missing_fields(data.X)), data.group)
         dataset = self._to_dataset(data._replace(X=rows), device, normalize=False)
         module = self._resumed_module(data, generator, device, dataset.rows.dtype, features)

@@ -65,8 +65,9 @@ class Trainer:
                 f"{type(model).__name__} has batch normalization, which needs each batch as a whole: fit it in one "
                 "process."
             )
-        group.broadcast(dict(model.named_parameters()))
-        trained = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+        parameters = dict(model.named_parameters())
+        group.broadcast(parameters)
+        trained = {name: p.detach() for name, p in parameters.items() if p.requires_grad}
         self.optimizer = SOLVERS[solver](trained, learning_rate)
         penalties = {name: penalty for name, penalty in penalties.items() if penalty > 0 and name in trained}
         self.objective = Objective(LOSSES[loss], penalties)
