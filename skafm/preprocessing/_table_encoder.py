@@ -190,6 +190,21 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         levels = [name for names in self._level_names() for name in names]
         return np.array([f"{column}_{level}" for column, level in zip(columns, levels, strict=True)], dtype=object)
 
+    def set_output(self, *, transform=None):
+        """Set the container of the output.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, default=None
+            "pandas" and "polars" need ``sparse_output=False``. ``None`` changes nothing.
+
+        Returns
+        -------
+        self : object
+            The encoder.
+        """
+        return super().set_output(transform=transform)
+
     def _fit_one_hot(self, categories):
         """Return a fitted encoder of the categorical columns, or None if there are none."""
         if not categories.shape[1]:
