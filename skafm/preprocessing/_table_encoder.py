@@ -47,7 +47,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Index of the column of X that each output column encodes; may be passed as ``fields`` to FFM.
     n_features_in_ : int
         Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns of X. Defined only if X has names that are all strings.
 
     See Also
@@ -170,7 +170,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        input_features : array-like of shape (n_features_in_,), default=None
+        input_features : array-like of shape (n_features,), default=None
             Names of the columns of X. By default those seen during ``fit``, or x0, x1, ... if X had no names.
 
         Returns
