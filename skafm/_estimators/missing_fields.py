@@ -48,7 +48,7 @@ def add_missing_fields(X, bounds):
     """
     rows = canonical_rows(X)
     parts = [rows[start : start + _N_ROWS] for start in range(0, rows.shape[0], _N_ROWS)]
-    lacks = np.concatenate([_lacks_field(part, bounds) for part in parts] or [np.empty((0, 0), bool)])
+    lacks = np.concatenate([_lacks_field(part, bounds) for part in parts])
     if not lacks.any():
         return X
     return sparse.hstack([rows, sparse.csr_array(lacks, dtype=rows.dtype)], format="csr")

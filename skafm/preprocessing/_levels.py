@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 _ROWS_PER_VALUE = 30
-"""The frequent values of a column are levels if its distinct values have so many rows on average: fewer overfit."""
+"""Rows per distinct value, on average, from which the frequent values of a column are levels; below, they overfit."""
 
 
 class Levels(NamedTuple):

@@ -389,3 +389,13 @@ def test_call_of_some_features_is_the_call_of_all(Estimator, solver, data):
         some._training_state["states"]["factors"], whole._training_state["states"]["factors"], strict=True
     ):
         np.testing.assert_allclose(states_some, states_whole, rtol=1e-9, atol=1e-15)
+
+
+def test_first_call_after_fit_draws_with_the_random_state(data):
+    """Its dropout: ``fit`` keeps no generator."""
+    X, y = data
+    model = FMRegressor(dropout=0.5, random_state=0, max_iter=2).fit(X, y)
+    one, same, other = (pickle.loads(pickle.dumps(model)).set_params(random_state=seed) for seed in (1, 1, 2))
+    factors = [each.partial_fit(X[:50], y[:50]).factors_ for each in (one, same, other)]
+    np.testing.assert_array_equal(factors[0], factors[1])
+    assert np.abs(factors[0] - factors[2]).max() > 1e-6
