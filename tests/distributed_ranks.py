@@ -34,6 +34,7 @@ from skafm.distributed import _TorchProcessGroup, data_parallel
 
 N, BATCH, LIMIT = 97, 16, 5
 COMMON = {"shuffle": False, "batch_size": BATCH, "max_iter": 4, "tol": 0, "random_state": 0, "n_factors": 3}
+NO_PRIORS = {"l2_linear": 0.0, "l2_factors": 0.01, "early_stopping": False}  # priors weigh less beside more rows
 
 
 def counts(n_ranks):
@@ -137,9 +138,9 @@ def equal(rank, n_ranks):
         found["stopped"] = stopped().fit(X[mine], y[mine], X_val=X[mine], y_val=y[mine] + rank)
         found["shuffled"] = stopped().set_params(shuffle=True).fit(X[mine].repeat(4, 0), y[mine].repeat(4))
         found["seeds"] = FMRegressor(**COMMON | {"random_state": rank}).fit(X[mine], y[mine])
-        twin = X[: 3 * BATCH], y[: 3 * BATCH]
-        found["masks"] = FMRegressor(dropout=0.5, **COMMON | {"batch_size": BATCH * n_ranks}).fit(*twin)
-        found["no masks"] = FMRegressor(**COMMON | {"batch_size": BATCH * n_ranks}).fit(*twin)
+        twin, settings = (X[: 3 * BATCH], y[: 3 * BATCH]), COMMON | NO_PRIORS | {"batch_size": BATCH * n_ranks}
+        found["masks"] = FMRegressor(dropout=0.5, **settings).fit(*twin)
+        found["no masks"] = FMRegressor(**settings).fit(*twin)
     found["outside"] = FMRegressor(**COMMON).fit(X[:40] + rank, y[:40])
     for size in (1000, 100_000):
         with Counted() as counted, data_parallel():

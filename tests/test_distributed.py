@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from distributed_ranks import BATCH, COMMON, LIMIT, N, cases, counts, data, stopped
+from distributed_ranks import BATCH, COMMON, LIMIT, NO_PRIORS, N, cases, counts, data, stopped
 
 from skafm import FMRegressor
 from skafm.distributed import data_parallel
@@ -127,8 +127,8 @@ def test_every_rank_has_the_same_model(ranks, name):
 
 
 def test_each_rank_drops_its_own_units(ranks):
-    X, y, _ = data()
-    twin = lambda dropout: FMRegressor(dropout=dropout, **COMMON).fit(X[: 3 * BATCH], y[: 3 * BATCH])  # noqa: E731
+    (X, y, _), settings = data(), COMMON | NO_PRIORS
+    twin = lambda dropout: FMRegressor(dropout=dropout, **settings).fit(X[: 3 * BATCH], y[: 3 * BATCH])  # noqa: E731
     assert_same(ranks[0]["no masks"], twin(0.0), 1e-10)  # the ranks have the same rows: only masks can differ
     assert np.abs(ranks[0]["masks"].factors_ - twin(0.5).factors_).max() > 1e-3
 

@@ -43,7 +43,8 @@ MOMENTS = [  # method, moment, the call in it that is interrupted, early stoppin
     ("fit", "step", 3, False, "as it was"),  # in the first epoch
     ("fit", "pretraining", 15, False, "as it was"),
     ("fit", "step", 15, False, "model of 2"),
-    ("fit", "evaluate", 3, True, "model of 3"),
+    ("fit", "evaluate", 1, True, "as it was"),  # of the initial parameters
+    ("fit", "evaluate", 4, True, "model of 3"),
     ("fit", "rescaled_parameters", 1, False, "as it was"),  # trained, and not yet stored
     ("partial_fit", "step", 3, False, "as it was"),
 ]

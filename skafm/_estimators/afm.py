@@ -110,8 +110,7 @@ class AFMRegressor(Regression, _AFM):
         Probability of dropping each of the k pooled interactions ``sum_{i<j} a_ij v_if v_jf x_i x_j`` of a row during
         training; at least 0 and below 1. Not applied in prediction, nor to the attention network.
     {l2_linear}
-    l2_factors : float, default=0.003
-        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
+    {regressor_l2_factors}
     l2_attention : float, default=0.0
         L2 penalty on W; at least 0. It is the paper's lambda on another scale: ``lambda / (n * var(y))`` for the lambda
         of its Eq. 8, where the loss is a sum over n rows; ``lambda / (B * var(y))`` for that of the authors' code,
@@ -176,8 +175,8 @@ class AFMRegressor(Regression, _AFM):
         *,
         attention_size=16,
         dropout=0.0,
-        l2_linear=0.0,
-        l2_factors=0.003,
+        l2_linear="auto",
+        l2_factors="auto",
         l2_attention=0.0,
         init="random",
         freeze_init=False,
@@ -251,8 +250,7 @@ class AFMClassifier(Classification, _AFM):
         Probability of dropping each of the k pooled interactions ``sum_{i<j} a_ij v_if v_jf x_i x_j`` of a row during
         training; at least 0 and below 1. Not applied in prediction, nor to the attention network.
     {l2_linear}
-    l2_factors : float, default=0.003
-        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
+    {classifier_l2_factors}
     l2_attention : float, default=0.0
         L2 penalty on W; at least 0. It is the paper's lambda on another scale: ``lambda / n`` for the lambda of a loss
         that is a sum over n rows.
@@ -316,8 +314,8 @@ class AFMClassifier(Classification, _AFM):
         *,
         attention_size=16,
         dropout=0.0,
-        l2_linear=0.0,
-        l2_factors=0.003,
+        l2_linear="auto",
+        l2_factors="auto",
         l2_attention=0.0,
         init="random",
         freeze_init=False,

@@ -19,6 +19,7 @@ from skafm._estimators.fitted_state import (
     parameters_from_attributes,
 )
 from skafm._estimators.parameters import TRAINING
+from skafm._estimators.regularization import choose_linear, fit_linear, penalties
 from skafm._estimators.scoring import validation_score
 from skafm._estimators.sklearn_compat import CallbackSupportMixin, fit_context, with_callbacks
 from skafm._training.collectives import current_group
@@ -133,10 +134,17 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
             with explain_divergence(self, train.X):
                 self._target_scale = self._fit_target_scale(train)
                 trainer, dataset, validation_set, score = self._prepare_training(train, validation, resume=resume)
-                history = self._train(trainer, dataset, score, task)
+                from_linear = not resume and getattr(self, "init", "random") == "random"
+                history = self._train(trainer, dataset, score, task, halve_linear=from_linear)
                 evaluated = dataset if validation is None else validation_set
                 constant = trainer.evaluate(evaluated, self._initial_intercept(train))
                 loss = history.losses[-1] if validation is None else trainer.evaluate(evaluated)
+                if validation is not None and X_val is None:
+                    if history.best:
+                        trainer.train_once(validation_set)
+                    elif from_linear:
+                        rows = self._to_dataset(train.concatenate(validation), dataset.rows.device)
+                        fit_linear(self, trainer.model, rows)
             self._finalize(trainer.model, train)
             self._store_history(history, score)
             self._warn_if_no_gain(loss, constant, train.X, "training" if validation is None else "validation")
@@ -149,7 +157,7 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
 
     def _forget_fit(self):
         """Remove what an earlier fit has left, so that no scorer or callback meets it."""
-        own = ["classes_", "fields_", "feature_importances_", "_missing_rows", "_training_state"]
+        own = ["classes_", "fields_", "feature_importances_", "l2_scale_", "_missing_rows", "_training_state"]
         own += ["_target_range", "_target_moments", "_target_scale"]
         for name in (*own, *self._parameter_attributes.values()):
             self.__dict__.pop(name, None)
@@ -178,6 +186,8 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
             factory = {"generator": generator, "device": device, "dtype": dataset.rows.dtype}
             module = self._build_module(train, self._count_outputs(train.y), **factory)
             conversion.set_intercept(module, self._initial_intercept(train))
+            if not stream:
+                self.l2_scale_ = choose_linear(self, module, dataset, validation_set)
             self._initialize_parameters(module, generator, dataset, validation_set)
         self._freeze(module)
         score = None if validation is None else validation_score(self, validation, validation_set)
@@ -225,16 +235,22 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
         size = _auto_batch_size(n_samples) if self.batch_size == "auto" else self.batch_size
         rows_per_step = getattr(self, "_training_state", {}).get("rows_per_step", 0) if stream else 0
         config = BatchConfig(size, self.shuffle and not stream, working_memory(), rows_per_step)
-        penalties = {name: getattr(self, parameter) for name, parameter in self._penalties.items()}
-        optimization = (self._loss, penalties, self.solver, self.learning_rate)
+        optimization = (self._loss, penalties(self, dataset, stream=stream), self.solver, self.learning_rate)
         return Trainer(module, generator, *optimization, config, dataset.group)
 
-    def _train(self, trainer, dataset, score, task=None):
-        """Train until the stopping criterion, and return the history."""
+    def _train(self, trainer, dataset, score, task=None, *, halve_linear):
+        """Train until the stopping criterion, and return the history.
+
+        With ``halve_linear`` w begins at half of what it is, but what it is counts as epoch 0. Interactions take up a
+        part of the main effects: beside a w that has them all, embeddings learn less that holds for new rows.
+        """
+        initial = None if score is None else (score(trainer), trainer.snapshot())
+        if halve_linear and hasattr(trainer.model, "linear"):
+            trainer.halve_linear(dataset)
         stop = StoppingCriterion(self.max_iter, self.tol, self.n_iter_no_change)
         fitted = lambda: self._fitted_attributes(trainer)  # noqa: E731
         verbose = self.verbose and dataset.group.rank == 0
-        return run_epochs(trainer, dataset, score, stop, verbose=verbose, task=task, fitted=fitted)
+        return run_epochs(trainer, dataset, score, stop, initial=initial, verbose=verbose, task=task, fitted=fitted)
 
     def _store_history(self, history, score):
         """Set the attributes that say how the training went."""

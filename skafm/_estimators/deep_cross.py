@@ -75,8 +75,7 @@ class DeepCrossRegressor(Regression, _DeepCross):
     dropout : float, default=0.0
         Probability of dropping each hidden unit of a row during training; at least 0 and below 1. Not applied in
         prediction.
-    l2_factors : float, default=0.003
-        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
+    {regressor_l2_factors}
     {init}
     {freeze_init}
     {solver}
@@ -139,7 +138,7 @@ class DeepCrossRegressor(Regression, _DeepCross):
         hidden_layer_sizes=(512, 512, 256, 128, 64),
         fields="auto",
         dropout=0.0,
-        l2_factors=0.003,
+        l2_factors="auto",
         init="random",
         freeze_init=False,
         solver="adagrad",
@@ -209,8 +208,7 @@ class DeepCrossClassifier(Classification, _DeepCross):
     dropout : float, default=0.0
         Probability of dropping each hidden unit of a row during training; at least 0 and below 1. Not applied in
         prediction.
-    l2_factors : float, default=0.003
-        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
+    {classifier_l2_factors}
     {init}
     {freeze_init}
     {solver}
@@ -275,7 +273,7 @@ class DeepCrossClassifier(Classification, _DeepCross):
         hidden_layer_sizes=(512, 512, 256, 128, 64),
         fields="auto",
         dropout=0.0,
-        l2_factors=0.003,
+        l2_factors="auto",
         init="random",
         freeze_init=False,
         solver="adagrad",

@@ -4,9 +4,27 @@ import re
 
 _TEXT = {
     "l2_linear": """\
-l2_linear : float, default=0.0
-    L2 penalty on w; at least 0. A feature is penalized once for each row in which it is non-zero. In regressors it
-    equals libFM's ``regw``.""",
+l2_linear : float or "auto", default="auto"
+    L2 penalty on w; at least 0. A feature is penalized once for each row in which it is non-zero; in regressors a
+    number equals libFM's ``regw``. "auto" is a prior, ``c P r_i / n_i`` for feature i, where n_i is the number of
+    training rows in which it is non-zero, weighted, the smallest weight counting as 1, r_i the root mean square of its
+    values in them, and P 5 in regressors, 0.5 in classifiers. The linear model is fitted first, by L-BFGS. With early
+    stopping c is the one of 16, 4, 1, 1/4 and 1/16 with which it has the lowest loss on the validation set or, if that
+    has fewer than 200 rows, in cross-validation; otherwise c is 1. Training begins with half of its w; if no epoch is
+    better, the linear model is the result. With more than 2^22 weights it is not fitted. In ``partial_fit`` "auto" is
+    0.""",
+    "regressor_l2_factors": """\
+l2_factors : float or "auto", default="auto"
+    L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero. "auto" adds a prior
+    to such a number: ``0.01 + 4 min(c, 1) r_i / n_i`` for feature i, where n_i is the number of training rows in
+    which it is non-zero, r_i the root mean square of its values in them, and c ``l2_scale_``. In ``partial_fit`` it is
+    0.01.""",
+    "classifier_l2_factors": """\
+l2_factors : float or "auto", default="auto"
+    L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero. "auto" adds a prior
+    to such a number: ``0.003 + 2 min(c, 1) r_i / n_i`` for feature i, where n_i is the number of training rows in
+    which it is non-zero, r_i the root mean square of its values in them, and c ``l2_scale_``. In ``partial_fit`` it is
+    0.003.""",
     "init": """\
 init : {"random", "fm"} or a fitted factorization machine, default="random"
     Initialization of the embeddings, and of w0 and w if the model has them. "random" draws the embeddings from a normal
@@ -45,7 +63,8 @@ n_iter_no_change : int, default=5
     Number of epochs without sufficient improvement, see ``tol``, after which training stops; at least 1.
 early_stopping : bool or "auto", default="auto"
     Whether to hold out a validation set, stop when the validation score no longer improves, and restore the parameters
-    of the epoch with the best score. "auto" does so with more than 1,000 rows, or if ``fit`` is given ``X_val``.
+    of the epoch with the best score. At last the held-out rows are trained on, too, for one epoch, unless they are
+    ``X_val``. "auto" does so with 100 rows or more, or if ``fit`` is given ``X_val``.
 validation_fraction : float, default=0.1
     Fraction of the rows to hold out as validation set, unless ``fit`` is given ``X_val``; between 0 and 1. Classifiers
     stratify the split by class.
@@ -97,7 +116,11 @@ n_iter_ : int
     Number of epochs trained.
 best_iter_ : int
     Epoch whose parameters the model has, from 1: with early stopping the one with the best validation score, otherwise
-    the last.
+    the last. 0 if no epoch was better than the linear model that training began with (then fitted on all rows), or than
+    the parameters of ``init`` or of a warm start.
+l2_scale_ : float
+    Factor c of "auto" penalties: chosen on the data if ``l2_linear`` is "auto" and there is a validation set,
+    otherwise 1. Set by ``fit`` only.
 loss_curve_ : list of float
     Mean training objective (see above) over each epoch; of a regressor in units of the standardized y.
 validation_scores_ : list of float or None

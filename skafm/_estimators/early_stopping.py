@@ -26,14 +26,16 @@ class History(NamedTuple):
     """Of each epoch."""
     scores: list
     """On the validation set, after each epoch; empty if there is none."""
+    initial_score: float = -np.inf
+    """On the validation set, of the parameters that the model has if no epoch is better."""
 
     @property
     def best(self):
-        """Number of the epoch whose parameters the model has, from 1; 0 before the first one ends."""
-        return 1 + int(np.argmax(self.scores)) if self.scores else len(self.losses)
+        """Number of the epoch whose parameters the model has, from 1; 0 if it has those before the first one."""
+        return int(np.argmax([self.initial_score, *self.scores])) if self.scores else len(self.losses)
 
 
-def run_epochs(trainer, dataset, score, stop, *, verbose, task=None, fitted=None):
+def run_epochs(trainer, dataset, score, stop, *, initial=None, verbose, task=None, fitted=None):
     """Train until there is no improvement, and leave the trainer at its best epoch.
 
     Parameters
@@ -43,6 +45,8 @@ def run_epochs(trainer, dataset, score, stop, *, verbose, task=None, fitted=None
     score : callable or None
         Scores the trainer on the validation set, greater being better.
     stop : StoppingCriterion
+    initial : tuple of float and dict, optional
+        Score and snapshot of the trainer that is kept if no epoch is better.
     verbose : bool
     task : FitTask, optional
         Is notified of each epoch, and may stop. Without one, Ctrl-C is not handled.
@@ -58,8 +62,9 @@ def run_epochs(trainer, dataset, score, stop, *, verbose, task=None, fitted=None
     KeyboardInterrupt
         If the first epoch was interrupted; in later ones Ctrl-C ends the training with a warning.
     """
-    history, snapshot, done = History([], []), None, False
-    losses, scores = history
+    initial_score, snapshot = (-np.inf, None) if initial is None else initial
+    history, done = History([], [], initial_score), False
+    losses, scores = history.losses, history.scores
     epochs = trainer.epochs(dataset)
     try:
         while len(losses) < stop.max_iter and not done:

@@ -58,8 +58,7 @@ class FFMRegressor(Regression, _FFM):
         Probability of dropping each of the k pooled interactions of a row during training; at least 0 and below 1. Not
         applied in prediction.
     {l2_linear}
-    l2_factors : float, default=0.01
-        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
+    {regressor_l2_factors}
     {solver}
     learning_rate : float, default=0.05
         Step size of the optimizer; above 0.
@@ -107,8 +106,8 @@ class FFMRegressor(Regression, _FFM):
         *,
         fields="auto",
         dropout=0.0,
-        l2_linear=0.0,
-        l2_factors=0.01,
+        l2_linear="auto",
+        l2_factors="auto",
         solver="adagrad",
         learning_rate=0.05,
         batch_size="auto",
@@ -172,8 +171,7 @@ class FFMClassifier(Classification, _FFM):
         Probability of dropping each of the k pooled interactions of a row during training; at least 0 and below 1. Not
         applied in prediction.
     {l2_linear}
-    l2_factors : float, default=0.01
-        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
+    {classifier_l2_factors}
     {solver}
     learning_rate : float, default=0.05
         Step size of the optimizer; above 0.
@@ -221,8 +219,8 @@ class FFMClassifier(Classification, _FFM):
         *,
         fields="auto",
         dropout=0.0,
-        l2_linear=0.0,
-        l2_factors=0.01,
+        l2_linear="auto",
+        l2_factors="auto",
         solver="adagrad",
         learning_rate=0.05,
         batch_size="auto",

@@ -67,9 +67,7 @@ class FMRegressor(Regression, _FM):
         Probability of dropping each of the k pooled interactions ``sum_{i<j} v_if v_jf x_i x_j`` of a row during
         training; at least 0 and below 1. Not applied in prediction.
     {l2_linear}
-    l2_factors : float, default=0.01
-        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero. Equals libFM's
-        ``regv`` divided by the standard deviation of y.
+    {regressor_l2_factors}
     {solver}
     {learning_rate}
     {schedule}
@@ -119,8 +117,8 @@ class FMRegressor(Regression, _FM):
         n_factors=16,
         *,
         dropout=0.0,
-        l2_linear=0.0,
-        l2_factors=0.01,
+        l2_linear="auto",
+        l2_factors="auto",
         solver="adagrad",
         learning_rate=0.05,
         batch_size="auto",
@@ -182,8 +180,7 @@ class FMClassifier(Classification, _FM):
         Probability of dropping each of the k pooled interactions ``sum_{i<j} v_if v_jf x_i x_j`` of a row during
         training; at least 0 and below 1. Not applied in prediction.
     {l2_linear}
-    l2_factors : float, default=0.003
-        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
+    {classifier_l2_factors}
     {solver}
     {learning_rate}
     {schedule}
@@ -233,8 +230,8 @@ class FMClassifier(Classification, _FM):
         n_factors=16,
         *,
         dropout=0.0,
-        l2_linear=0.0,
-        l2_factors=0.003,
+        l2_linear="auto",
+        l2_factors="auto",
         solver="adagrad",
         learning_rate=0.05,
         batch_size="auto",

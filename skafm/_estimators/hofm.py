@@ -67,8 +67,7 @@ class HOFMRegressor(Regression, _HOFM):
         Probability of dropping each of a row's pooled interactions, k for each order, during training; at least 0 and
         below 1. Not applied in prediction.
     {l2_linear}
-    l2_factors : float, default=0.01
-        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
+    {regressor_l2_factors}
     {solver}
     learning_rate : float, default=0.05
         Step size of the optimizer; above 0.
@@ -115,8 +114,8 @@ class HOFMRegressor(Regression, _HOFM):
         *,
         order=3,
         dropout=0.0,
-        l2_linear=0.0,
-        l2_factors=0.01,
+        l2_linear="auto",
+        l2_factors="auto",
         solver="adagrad",
         learning_rate=0.05,
         batch_size="auto",
@@ -183,8 +182,7 @@ class HOFMClassifier(Classification, _HOFM):
         Probability of dropping each of a row's pooled interactions, k for each order, during training; at least 0 and
         below 1. Not applied in prediction.
     {l2_linear}
-    l2_factors : float, default=0.01
-        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
+    {classifier_l2_factors}
     {solver}
     learning_rate : float, default=0.05
         Step size of the optimizer; above 0.
@@ -231,8 +229,8 @@ class HOFMClassifier(Classification, _HOFM):
         *,
         order=3,
         dropout=0.0,
-        l2_linear=0.0,
-        l2_factors=0.01,
+        l2_linear="auto",
+        l2_factors="auto",
         solver="adagrad",
         learning_rate=0.05,
         batch_size="auto",

@@ -49,8 +49,10 @@ class FMInitialization(FactorizationMachine):
         like = {"device": module.factors.device, "dtype": module.factors.dtype}
         fm = FM(n_features, n_factors, n_outputs, dropout=self.dropout, generator=generator, **like)
         fm.linear.intercept.detach().copy_(intercept_of(module)[1].detach())
+        if hasattr(module, "linear"):
+            fm.linear.weight.detach().copy_(module.linear.weight.detach())
         score = None if validation is None else negative_loss(validation)
-        self._train(self._make_trainer(fm, generator, dataset), dataset, score)
+        self._train(self._make_trainer(fm, generator, dataset), dataset, score, halve_linear=True)
         return fm
 
     def _given_fm(self, module):

@@ -100,8 +100,7 @@ class NFMRegressor(Regression, _NFM):
         Probability of dropping each of the k pooled interactions and of the hidden units of a row during training; at
         least 0 and below 1. Not applied in prediction.
     {l2_linear}
-    l2_factors : float, default=0.003
-        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
+    {regressor_l2_factors}
     l2_attention : float, default=0.0
         L2 penalty on W of the attention network; at least 0.
     {init}
@@ -163,8 +162,8 @@ class NFMRegressor(Regression, _NFM):
         pooling="sum",
         attention_size=16,
         dropout=0.0,
-        l2_linear=0.0,
-        l2_factors=0.003,
+        l2_linear="auto",
+        l2_factors="auto",
         l2_attention=0.0,
         init="random",
         freeze_init=False,
@@ -245,8 +244,7 @@ class NFMClassifier(Classification, _NFM):
         Probability of dropping each of the k pooled interactions and of the hidden units of a row during training; at
         least 0 and below 1. Not applied in prediction.
     {l2_linear}
-    l2_factors : float, default=0.003
-        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
+    {classifier_l2_factors}
     l2_attention : float, default=0.0
         L2 penalty on W of the attention network; at least 0.
     {init}
@@ -308,8 +306,8 @@ class NFMClassifier(Classification, _NFM):
         pooling="sum",
         attention_size=16,
         dropout=0.0,
-        l2_linear=0.0,
-        l2_factors=0.003,
+        l2_linear="auto",
+        l2_factors="auto",
         l2_attention=0.0,
         init="random",
         freeze_init=False,

@@ -9,8 +9,8 @@ from skafm._estimators.sklearn_compat import HasMethods, Interval, StrOptions
 TRAINING = {
     "n_factors": [Interval(Integral, 1, 2**31 - 1, closed="both")],
     "dropout": [Interval(Real, 0, 1, closed="left")],
-    "l2_linear": [Interval(Real, 0, None, closed="left")],
-    "l2_factors": [Interval(Real, 0, None, closed="left")],
+    "l2_linear": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+    "l2_factors": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
     "solver": [StrOptions({"adagrad", "adam", "sgd"})],
     "learning_rate": [Interval(Real, 0, None, closed="neither")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -15,8 +15,8 @@ from skafm._estimators.sklearn_compat import check_sample_weight
 from skafm._estimators.sparse_checks import check_sparse
 from skafm._training.collectives import SINGLE_PROCESS, ProcessGroup, check_same_settings
 
-_FEW_SAMPLES = 1000
-"""Up to this number, ``early_stopping="auto"`` uses no validation set."""
+_MIN_SAMPLES = 100
+"""From this number on, ``early_stopping="auto"`` uses a validation set."""
 
 
 class Samples(NamedTuple):
@@ -37,6 +37,12 @@ class Samples(NamedTuple):
         """Return some of the samples, given by a mask or by indices (n_samples,)."""
         given = None if self.sample_weight is None else self.sample_weight[samples]
         return Samples(self.X[samples], self.y[samples], self.weight[samples], self.group, given)
+
+    def concatenate(self, other):
+        """Return these samples and others, without the weights as given."""
+        X = sparse.vstack([sparse.csr_array(samples.X) for samples in (self, other)], format="csr")
+        y, weight = (np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("y", "weight"))
+        return Samples(X, y, weight, self.group)
 
 
 class InputValidation(BaseEstimator, ABC):
@@ -67,7 +73,7 @@ class InputValidation(BaseEstimator, ABC):
             with _prefix_error("Invalid X_val, y_val or sample_weight_val"):
                 X_val, y_val, weight_val = given
                 return train, self._validate_samples(X_val, y_val, weight_val, group, reset=False, training=False)
-        few = self.early_stopping == "auto" and group.all_reduce_sum(len(train.y)) <= _FEW_SAMPLES
+        few = self.early_stopping == "auto" and group.all_reduce_sum(len(train.y)) < _MIN_SAMPLES
         if few or not self.early_stopping:
             return train, None
         size = {"test_size": self.validation_fraction, "random_state": check_random_state(self.random_state)}
@@ -139,7 +145,7 @@ def _comparable(value):
 def check_finite(X, *results):
     """Raise a ValueError if the predictions of the rows X are not finite."""
     if not all(np.isfinite(result).all() for result in results):
-        largest = np.abs(X.data if issparse(X) else X).max()  # X.max() would sort the caller's entries
+        largest = np.abs(X.data if sparse.issparse(X) else X).max()  # X.max() would sort the caller's entries
         raise ValueError(
             f"A prediction is not finite: X, up to {largest}, is too large for this model in {X.dtype}. Scale X, e.g. "
             "with MaxAbsScaler, to fit and to predict."
@@ -149,7 +155,7 @@ def check_finite(X, *results):
 def _has_strings(X):
     """Return whether rows, sparse or not, are not all numbers."""
     try:
-        return not issparse(X) and np.asarray(X).dtype.kind in "OUST"
+        return not sparse.issparse(X) and np.asarray(X).dtype.kind in "OUST"
     except ValueError:  # ragged lists
         return False
 

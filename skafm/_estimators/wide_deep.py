@@ -70,8 +70,7 @@ class WideDeepRegressor(Regression, _WideDeep):
         Probability of dropping each hidden unit of a row during training; at least 0 and below 1. Not applied in
         prediction.
     {l2_linear}
-    l2_factors : float, default=0.003
-        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
+    {regressor_l2_factors}
     {init}
     {freeze_init}
     {solver}
@@ -126,8 +125,8 @@ class WideDeepRegressor(Regression, _WideDeep):
         hidden_layer_sizes=(1024, 512, 256),
         fields="auto",
         dropout=0.0,
-        l2_linear=0.0,
-        l2_factors=0.003,
+        l2_linear="auto",
+        l2_factors="auto",
         init="random",
         freeze_init=False,
         solver="adagrad",
@@ -198,8 +197,7 @@ class WideDeepClassifier(Classification, _WideDeep):
         Probability of dropping each hidden unit of a row during training; at least 0 and below 1. Not applied in
         prediction.
     {l2_linear}
-    l2_factors : float, default=0.003
-        L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero.
+    {classifier_l2_factors}
     {init}
     {freeze_init}
     {solver}
@@ -254,8 +252,8 @@ class WideDeepClassifier(Classification, _WideDeep):
         hidden_layer_sizes=(1024, 512, 256),
         fields="auto",
         dropout=0.0,
-        l2_linear=0.0,
-        l2_factors=0.003,
+        l2_linear="auto",
+        l2_factors="auto",
         init="random",
         freeze_init=False,
         solver="adagrad",

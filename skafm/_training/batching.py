@@ -146,6 +146,12 @@ class CSRRows:
             pick = lambda array: array.index_select(0, positions)  # noqa: E731
         return Batch(pick(self.indices), None if self.values is None else pick(self.values), offsets)
 
+    def select(self, rows: Tensor) -> "CSRRows":
+        """Return the rows (B,), given by numbers, as rows of their own."""
+        indices, values, offsets = self.take(rows)
+        values = torch.ones(len(indices), dtype=self.dtype, device=self.device) if values is None else values
+        return CSRRows(offsets, indices, values, self.n_features)
+
     def slice(self, start: int, stop: int) -> Batch:
         """Return the rows ``start:stop``, without a copy of their entries."""
         indptr = self.indptr[start : stop + 1]
@@ -164,6 +170,14 @@ class Dataset(NamedTuple):
     """(n_samples,) Sample weights of mean 1 over all processes; None if all are equal."""
     group: ProcessGroup = SINGLE_PROCESS
     """The processes that have the other rows."""
+    mean_weight: float = 1.0
+    """Mean of the weights as given, in units of the smallest."""
+
+    def select(self, rows: Tensor) -> "Dataset":
+        """Return some rows, given by a mask (n_samples,)."""
+        numbers = rows.nonzero().squeeze(1)
+        weight = None if self.weight is None else self.weight[numbers]
+        return self._replace(rows=self.rows.select(numbers), target=self.target[numbers], weight=weight)
 
 
 class _WritableView:

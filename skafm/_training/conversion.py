@@ -57,7 +57,7 @@ def to_dataset(
     mean = group.all_reduce_sum(weight.sum()) / group.all_reduce_sum(len(weight)) if normalize else 1.0
     tensor = partial(torch.tensor, dtype=rows.dtype, device=device)
     equal = min(lows) == max(highs) and (normalize or min(lows) == 1)
-    return Dataset(rows, tensor(target), None if equal else tensor(weight / mean), group)
+    return Dataset(rows, tensor(target), None if equal else tensor(weight / mean), group, float(mean / min(lows)))
 
 
 @cache

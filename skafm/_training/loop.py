@@ -21,15 +21,15 @@ from skafm.nn._base import Batch, Model, TransposedBatch
 class Objective(NamedTuple):
     """Loss and L2 penalties: the function that training minimizes.
 
-    The mean over the rows s of ``weight_s * (loss_s + sum_{i in s} penalty * ||parameter_i||^2)``, summed over the
-    per-feature parameters, plus ``penalty * ||parameter||^2`` for each other one. So a feature is penalized once for
-    each row that has it, as in libFM, and a batch needs only its own features.
+    The mean over the rows s of ``weight_s * (loss_s + sum_{i in s} penalty_i * ||parameter_i||^2)``, summed over the
+    per-feature parameters, plus ``penalty * ||parameter||^2`` for each other one. So a feature is penalized in each row
+    that has it, as in libFM, and a batch needs only its own features.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
     """Pointwise loss of raw score (B,) and target (B,): (B,)."""
-    penalties: Mapping[str, float]
-    """Strength by name of the parameter, above zero."""
+    penalties: Mapping[str, float | Tensor]
+    """Strength by name of the parameter: a number above zero or, of per-feature parameters, (n_features,)."""
 
 
 class BatchConfig(NamedTuple):
@@ -179,7 +179,7 @@ def compute_step(model: Model, dataset: Dataset, rows: Tensor, objective: Object
     named = dict(zip(trained, gradients, strict=True))
     if objective.penalties:
         frequency = _frequency(transposed, weight, n_rows, target.dtype)
-        total += _add_penalties(named, trained, objective, model._per_feature, frequency)
+        total += _add_penalties(named, trained, objective, dict.fromkeys(model._per_feature, features), frequency)
     return Step(total, trained, named, features, [name for name in model._per_feature if name in trained])
 
 
@@ -202,22 +202,35 @@ def _add_penalties(
     gradients: Mapping[str, Tensor],
     parameters: Mapping[str, Tensor],
     objective: Objective,
-    per_feature: Sequence[str],
+    features: Mapping[str, Tensor],
     frequency: Tensor,
 ) -> Tensor:
-    """Add the gradients of the penalties to those of the loss, and return the penalties (a scalar)."""
+    """Add the gradients of the penalties to those of the loss, and return the penalties (a scalar).
+
+    ``features`` has for each per-feature parameter the features (U,) of its rows, whose fraction is ``frequency`` (U,).
+    """
     total = frequency.new_zeros(())
     for name, penalty in objective.penalties.items():
         parameter = parameters[name].unsqueeze(-1).flatten(1)  # (rows, numbers of a row)
         gradient = gradients[name].unsqueeze(-1).flatten(1)
         norms = torch.linalg.vector_norm(parameter, dim=1).square_()  # (rows,)
-        if name in per_feature:
-            total += penalty * (frequency @ norms)
-            gradient.addcmul_(frequency.unsqueeze(1), parameter, value=2 * penalty)
+        if name in features:
+            strength = frequency * (penalty[features[name]] if isinstance(penalty, Tensor) else penalty)  # (U,)
+            total += strength @ norms
+            gradient.addcmul_(strength.unsqueeze(1), parameter, value=2)
         else:
             total += penalty * norms.sum()
-            gradient.add_(parameter, alpha=2 * penalty)
+            gradient.add_(penalty * parameter, alpha=2)
     return total
+
+
+@torch.no_grad()
+def mean_loss(raw: Tensor, dataset: Dataset, loss: Callable[[Tensor, Tensor], Tensor]) -> float:
+    """Return the weighted mean loss of raw scores, (n_samples,) or (n_samples, C), over the rows of all ranks."""
+    losses = loss(raw, dataset.target).double()
+    weight = torch.ones_like(losses) if dataset.weight is None else dataset.weight.double()
+    total = dataset.group.all_reduce_sum
+    return float(total(float(weight @ losses)) / total(float(weight.sum())))
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from skafm._training.collectives import SINGLE_PROCESS, ProcessGroup
 from skafm._training.conversion import intercept_of, tensors_like
 from skafm._training.errors import DivergenceError
 from skafm._training.importance import feature_importances
-from skafm._training.loop import BatchConfig, Objective, mean_products, predict, train
+from skafm._training.loop import BatchConfig, Objective, mean_loss, mean_products, predict, train
 from skafm._training.losses import LOSSES
 from skafm._training.optimizers import SOLVERS
 from skafm._training.threads import limit_threads
@@ -34,7 +34,7 @@ class Trainer:
     generator : torch.Generator
         Draws the order of the rows, and the model's dropout.
     loss : {"squared_error", "log_loss"}
-    penalties : dict of str to float
+    penalties : dict of str to float or Tensor of shape (n_features,)
         L2, by name of the parameter.
     solver : {"adagrad", "adam", "sgd"}
     learning_rate : float
@@ -53,7 +53,7 @@ class Trainer:
         model: Model,
         generator: torch.Generator,
         loss: str,
-        penalties: Mapping[str, float],
+        penalties: Mapping[str, float | Tensor],
         solver: str,
         learning_rate: float,
         config: BatchConfig,
@@ -69,12 +69,25 @@ class Trainer:
         group.broadcast(parameters)
         trained = {name: p.detach() for name, p in parameters.items() if p.requires_grad}
         self.optimizer = SOLVERS[solver](trained, learning_rate)
-        penalties = {name: penalty for name, penalty in penalties.items() if penalty > 0 and name in trained}
-        self.objective = Objective(LOSSES[loss], penalties)
+        used = {n: each for n, each in penalties.items() if n in trained and (isinstance(each, Tensor) or each > 0)}
+        self.objective = Objective(LOSSES[loss], used)
 
     def epochs(self, dataset: Dataset) -> Iterator[float]:
         """Train one epoch for each item that the caller takes, and yield its loss."""
         return train(self.model, dataset, self.objective, self.optimizer, self.config, self.generator)
+
+    @torch.no_grad()
+    def halve_linear(self, dataset: Dataset) -> None:
+        """Halve w, and with w0 keep the weighted mean of the linear part on a data set."""
+        linear: Any = self.model.linear
+        raw = linear(*dataset.rows.slice(0, len(dataset.rows))) - linear.intercept  # (n_samples,) or (n_samples, C)
+        linear.weight.mul_(0.5)
+        linear.intercept.add_(0.5 * self._mean(raw, dataset))
+
+    def train_once(self, dataset: Dataset) -> None:
+        """Train one epoch on rows that are few beside those of ``epochs``: their gradients are not made larger."""
+        config = self.config._replace(rows_per_step=self.config.batch_size)
+        next(train(self.model, dataset, self.objective, self.optimizer, config, self.generator))
 
     def evaluate(self, dataset: Dataset, constant: ArrayLike | None = None) -> float:
         """Return the weighted mean loss of a data set, without penalties; or that of a constant raw score."""
@@ -86,10 +99,7 @@ class Trainer:
         else:
             one = torch.as_tensor(constant, dtype=rows.dtype, device=rows.device)
             raw = one.expand(len(rows), *one.shape)  # (n_samples,) or (n_samples, C)
-        losses = self.objective.loss(raw, dataset.target).double()
-        weight = torch.ones_like(losses) if dataset.weight is None else dataset.weight.double()
-        total = self.group.all_reduce_sum
-        loss = float(total(float(weight @ losses)) / total(float(weight.sum())))
+        loss = mean_loss(raw, dataset, self.objective.loss)
         if not math.isfinite(loss):
             raise DivergenceError(f"The validation loss became {loss}")
         return loss
@@ -97,13 +107,16 @@ class Trainer:
     def center_residuals(self, dataset: Dataset, share: float) -> None:
         """Add to w0 a share of the weighted mean residual, target minus raw score, of a data set."""
         raw = predict(self.model, dataset.rows, self.model._predict_batch_size, self.config.memory)
-        residual = (dataset.target - raw).double()  # (n_samples,) or (n_samples, C)
-        weight = residual.new_ones(len(residual)) if dataset.weight is None else dataset.weight.double()
-        total = self.group.all_reduce_sum
-        mean = total((weight @ residual).numpy(force=True)) / total(float(weight.sum()))
         _, intercept = intercept_of(self.model)
         with torch.no_grad():
-            intercept += torch.as_tensor(share * mean, dtype=intercept.dtype, device=intercept.device)
+            intercept += share * self._mean(dataset.target - raw, dataset)
+
+    def _mean(self, values: Tensor, dataset: Dataset) -> Tensor:
+        """Return the weighted mean, () or (C,), over the rows of all ranks of values (n_samples,) or (n_samples, C)."""
+        weight = torch.ones(len(values), device=values.device) if dataset.weight is None else dataset.weight
+        total = self.group.all_reduce_sum
+        mean = total((weight.double() @ values.double()).numpy(force=True)) / total(float(weight.double().sum()))
+        return tensors_like(self.model, mean)[0]
 
     def feature_importances(self, dataset: Dataset, scale: ArrayLike) -> NDArray[np.float64]:
         """Return the importances (n_features,) of the features of a data set, in units of ``scale``."""

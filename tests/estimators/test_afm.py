@@ -63,7 +63,7 @@ def test_reduced_precision_trains_alike_and_predicts_in_full(model, ragged, monk
     reduced = AFMRegressor(**SMALL, reduced_precision=True).fit(X, y)
     assert not np.array_equal(model.factors_, reduced.factors_)
     np.testing.assert_allclose(reduced.predict(X), reference.predict(reduced, X), rtol=1e-10)
-    assert reduced.score(X, y) == pytest.approx(model.score(X, y), abs=0.05)
+    assert reduced.score(X, y) == pytest.approx(model.score(X, y), abs=0.1)
 
 
 def step(X, device, *, reduced):

@@ -99,7 +99,7 @@ def test_partial_fit_refuses_balanced_classes(Estimator, data):
 @every
 def test_warm_start_begins_with_the_fitted_parameters(Estimator, data):
     X, y = data(Estimator)
-    model = Estimator(random_state=0, max_iter=10, warm_start=True).fit(X, y)
+    model = Estimator(random_state=0, max_iter=10, warm_start=True, early_stopping=False).fit(X, y)
     before = model._predict_raw(X)
     other = y if is_classifier(model) else 100 - 2 * y
     model.set_params(learning_rate=1e-12, max_iter=1, dropout=0.1).fit(X[:200], other[:200])
@@ -109,7 +109,7 @@ def test_warm_start_begins_with_the_fitted_parameters(Estimator, data):
 @every
 def test_fit_without_warm_start_begins_anew(Estimator, data):
     X, y = data(Estimator)
-    model = Estimator(random_state=0, max_iter=10).fit(X, y)
+    model = Estimator(random_state=0, max_iter=10, early_stopping=False).fit(X, y)
     before = model._predict_raw(X)
     assert np.abs(model.set_params(learning_rate=1e-12, max_iter=1).fit(X, y)._predict_raw(X) - before).max() > 0.1
 

@@ -53,7 +53,7 @@ def test_scoring_monitor_logs_every_epoch(Estimator, data):
     X, y = data(Estimator)
     score = "accuracy" if is_classifier(Estimator()) else "r2"
     monitor = callback.ScoringMonitor(scoring=score)
-    model = Estimator(random_state=0, max_iter=4).set_callbacks(monitor).fit(X, y)
+    model = Estimator(random_state=0, max_iter=4, early_stopping=False).set_callbacks(monitor).fit(X, y)
     logs = [entry for entry in monitor.get_logs().data if entry["task_name"] == "epoch"]
     assert len(logs) == 4
     assert logs[-1][score] == pytest.approx(model.score(X, y), rel=1e-6)

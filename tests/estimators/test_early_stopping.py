@@ -35,7 +35,7 @@ def test_no_improvement_compares_the_best_of_the_last_with_the_best_before(losse
 def test_best_epoch_is_restored_and_its_score_kept(Estimator, scoring, data):
     X, y = data(Estimator)
     scoring = scoring or ("accuracy" if is_classifier(Estimator()) else "r2")
-    model = Estimator(random_state=0, early_stopping=True, scoring=scoring, learning_rate=0.2, max_iter=30)
+    model = Estimator(random_state=0, early_stopping=True, scoring=scoring, learning_rate=0.2, max_iter=60)
     model.fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
     assert len(model.validation_scores_) == len(model.loss_curve_) == model.n_iter_
     assert model.best_iter_ == 1 + np.argmax(model.validation_scores_) < model.n_iter_
@@ -50,14 +50,14 @@ def test_best_epoch_is_restored_and_its_score_kept(Estimator, scoring, data):
 
 @every
 def test_without_early_stopping_the_last_epoch_is_the_model(Estimator, data):
-    model = Estimator(max_iter=3).fit(*data(Estimator))
+    model = Estimator(max_iter=3, early_stopping=False).fit(*data(Estimator))
     assert model.validation_scores_ is None
     assert model.best_iter_ == model.n_iter_ == 3
 
 
 @every
-@pytest.mark.parametrize(("n_samples", "stops"), [(1000, False), (1001, True)])
-def test_auto_stops_early_with_more_than_a_thousand_rows(Estimator, n_samples, stops, data):
+@pytest.mark.parametrize(("n_samples", "stops"), [(99, False), (100, True)])
+def test_auto_stops_early_with_a_hundred_rows(Estimator, n_samples, stops, data):
     X, y = data(Estimator)
     rows = np.arange(n_samples) % len(X)
     models = [
@@ -111,7 +111,7 @@ def test_interrupt_returns_the_model_of_the_completed_epochs(Estimator, data):
     X, y = data(Estimator)
 
     def scorer(estimator, X, y, calls=itertools.count()):  # noqa: B008 counts on purpose
-        if next(calls) == 3:
+        if next(calls) == 4:  # the first is of the initial parameters
             raise KeyboardInterrupt
         return estimator.score(X, y)
 
@@ -137,7 +137,7 @@ def test_verbose_prints_loss_score_and_seconds(Estimator, data, capsys):
 
 @every
 def test_verbose_prints_no_score_without_early_stopping(Estimator, data, capsys):
-    model = Estimator(random_state=0, max_iter=2, verbose=True).fit(*data(Estimator))
+    model = Estimator(random_state=0, max_iter=2, verbose=True, early_stopping=False).fit(*data(Estimator))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert lines[-1].startswith(f"Epoch 2/2: loss {model.loss_curve_[-1]:.6f}, ")

@@ -36,7 +36,7 @@ def test_explanation_in_little_memory_sums_to_the_prediction(name, ragged):
 def test_clipped_predictions_are_the_clipped_sums(ragged):
     X, y = ragged
     model = make("FM", clip=True).fit(X, y)
-    X = 5 * X
+    X = 20 * X
     total = model.explain(X).sum()
     assert total.max() > y.max()
     np.testing.assert_allclose(total.clip(y.min(), y.max()), model.predict(X))

@@ -39,7 +39,7 @@ def scores(*values):
 
 def test_validation_loss_counts_class_and_sample_weights():
     y, weight = (Y > 0).astype(int), np.linspace(0.5, 2, 50)
-    model = FMClassifier(**STOP, max_iter=1, class_weight={0: 1, 1: 20})
+    model = FMClassifier(**STOP, max_iter=1, l2_linear=0.0, class_weight={0: 1, 1: 20})
     model.fit(X[:150], y[:150], X_val=X[150:], y_val=y[150:], sample_weight_val=weight)
     losses = -model.predict_log_proba(X[150:])[np.arange(50), y[150:]]
     total = weight * np.where(y[150:] == 1, 20, 1)
@@ -53,9 +53,10 @@ def test_training_stops_on_the_validation_score():
 
 
 def test_interrupted_training_returns_the_best_epoch():
-    best = FMRegressor(**STOP, scoring=scores(0.1, 0.9), max_iter=2).fit(X, Y)
+    given = {"X_val": X[:50], "y_val": Y[:50]}
+    best = FMRegressor(**STOP, scoring=scores(0.0, 0.1, 0.9), max_iter=2).fit(X, Y, **given)
     with pytest.warns(UserWarning, match="interrupted"):
-        model = FMRegressor(**STOP, scoring=scores(0.1, 0.9, 0.2, KeyboardInterrupt())).fit(X, Y)
+        model = FMRegressor(**STOP, scoring=scores(0.0, 0.1, 0.9, 0.2, KeyboardInterrupt())).fit(X, Y, **given)
     assert model.best_iter_ == 2
     assert np.array_equal(model.predict(X), best.predict(X))
 
@@ -84,12 +85,12 @@ def test_dropout_acts_in_every_epoch(stop, monkeypatch):
     calls, draw = [], functional.dropout_mask
     monkeypatch.setattr(functional, "dropout_mask", lambda *args: calls.append(1) or draw(*args))
     FMRegressor(dropout=0.5, batch_size=50, max_iter=3, early_stopping=stop, random_state=0).fit(X, Y)
-    assert len(calls) == 3 * 4
+    assert len(calls) == 3 * 4 + stop  # the held-out rows at last
 
 
 def test_loss_of_an_epoch_counts_batches_by_their_rows():
     y = np.array([0.0] * 4 + [10.0] * 3)  # batches of 4 and 3 rows
-    model = FMRegressor(batch_size=4, shuffle=False, learning_rate=1e-12, l2_factors=0, max_iter=1, random_state=0)
+    model = FMRegressor(batch_size=4, shuffle=False, learning_rate=1e-12, l2_linear=0, l2_factors=0, max_iter=1)
     assert model.fit(np.eye(7), y).loss_curve_[0] == pytest.approx(1, abs=1e-3)
 
 
@@ -120,7 +121,7 @@ def test_pretraining_stops_early(monkeypatch):
     negative_loss = "skafm._estimators.initialization.negative_loss"
     monkeypatch.setattr(negative_loss, lambda _: lambda _: calls.append(1) or 0.5)
     AFMRegressor(init="fm", early_stopping=True, n_iter_no_change=2, max_iter=50, random_state=0).fit(X, Y)
-    assert len(calls) == 3
+    assert len(calls) == 1 + 3
 
 
 def test_projection_on_a_frozen_fm_begins_at_the_number_of_pairs():

@@ -18,7 +18,7 @@ from skafm import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-NO_STEP = {"max_iter": 1, "learning_rate": 1e-12, "random_state": 0, "n_factors": 3}
+NO_STEP = {"max_iter": 1, "learning_rate": 1e-12, "early_stopping": False, "random_state": 0, "n_factors": 3}
 
 
 @pytest.fixture
@@ -84,7 +84,8 @@ def test_frozen_fm_is_kept_and_the_attention_learns(one_hot):
     X, y = one_hot
     fm = FMRegressor(n_factors=3, random_state=0, max_iter=20).fit(X, y)
     initial = AFMRegressor(init=fm, **NO_STEP).fit(X, y)
-    model = AFMRegressor(n_factors=3, init=fm, freeze_init=True, random_state=0, max_iter=20).fit(X, y)
+    model = AFMRegressor(n_factors=3, init=fm, freeze_init=True, early_stopping=False, random_state=0, max_iter=20)
+    model.fit(X, y)
     for name in ("intercept_", "linear_coef_", "factors_"):
         np.testing.assert_allclose(getattr(model, name), getattr(initial, name), rtol=1e-8, atol=1e-8)
     assert model.attention_projection_.any()
@@ -101,7 +102,8 @@ def test_pretrained_fm_is_kept_only_if_frozen(freeze, one_hot, monkeypatch):
         return fm
 
     monkeypatch.setattr(AFMRegressor, "_pretrain_fm", remembering)
-    model = AFMRegressor(n_factors=3, init="fm", freeze_init=freeze, random_state=0, max_iter=5).fit(*one_hot)
+    model = AFMRegressor(n_factors=3, init="fm", freeze_init=freeze, early_stopping=False, random_state=0, max_iter=5)
+    model.fit(*one_hot)
     assert model.attention_projection_.any()
     assert np.array_equal(model.factors_, found[0]) is freeze
 
@@ -150,7 +152,8 @@ deep = pytest.mark.parametrize("name", DEEP)
 
 
 def make_deep(name, **parameters):
-    return clone(DEEP[name]).set_params(n_factors=3, hidden_layer_sizes=(6, 5), random_state=0, **parameters)
+    small = {"n_factors": 3, "hidden_layer_sizes": (6, 5), "early_stopping": False, "random_state": 0}
+    return clone(DEEP[name]).set_params(**small | parameters)
 
 
 @deep

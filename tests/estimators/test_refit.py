@@ -32,7 +32,7 @@ def test_scorer_meets_no_attribute_of_an_earlier_fit_of_more_classes():
 
 
 def test_scorer_meets_no_attention_of_an_earlier_fit():
-    model = NFMRegressor(**STOP, **DEEP, pooling="attention").fit(X, Y)
+    model = NFMRegressor(**STOP, **DEEP, pooling="attention", l2_linear=0.0).fit(X, Y)
     model.set_params(pooling="sum", scoring="r2").fit(X[:150], Y[:150], X_val=X[150:], y_val=Y[150:])
     assert model.score(X[150:], Y[150:]) == pytest.approx(max(model.validation_scores_), rel=1e-9)
 
@@ -115,7 +115,7 @@ def test_unusable_score_of_a_rare_class_names_the_cause():
 
 def first_intercept(weights):
     y = np.repeat([0, 1], 10)
-    model = FMClassifier(max_iter=1, learning_rate=1e-12, random_state=0, early_stopping=False)
+    model = FMClassifier(max_iter=1, learning_rate=1e-12, l2_linear=0.0, random_state=0, early_stopping=False)
     return model.fit(X[:20], y, sample_weight=np.repeat(weights, 10)).intercept_
 
 

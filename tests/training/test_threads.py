@@ -84,7 +84,7 @@ def test_default_fit_trains_and_validates_with_one_thread(Estimator, seen):
 def test_large_products_use_all_threads(model, seen):
     """60 rows of two features in one batch, of which AFM has one pair each."""
     rows, y = (X, Y) if not isinstance(model, AFMRegressor) else (np.tile(X, (5, 1)), np.tile(Y, 5))
-    model.set_params(max_iter=1, batch_size=300, random_state=0).fit(rows, y)
+    model.set_params(max_iter=1, batch_size=300, early_stopping=False, random_state=0).fit(rows, y)
     assert {n for training, n in seen if training} == {3}
 
 

@@ -231,3 +231,33 @@ def test_batch_normalization_needs_a_single_process():
     options = ("squared_error", {}, "sgd", 0.1, BatchConfig(8, shuffle=True, memory=2**30))
     with pytest.raises(ValueError, match=r"DeepCross has batch normalization.*fit it in one process"):
         Trainer(model, generator, *options, SingleProcess())
+
+
+# --- the linear part, and rows that are few -------------------------------------------------------------------------
+
+
+def test_few_rows_take_a_small_step(data):
+    """Two rows in batches of eight move the parameters by a quarter of what they do as a batch of their own."""
+    two = data.select(torch.arange(N) < 2)
+    moves = []
+    for train in (lambda trainer: next(trainer.epochs(two)), lambda trainer: trainer.train_once(two)):
+        trainer = make("sgd")
+        before = parameters(trainer)
+        train(trainer)
+        moves.append(parameters(trainer)["linear.weight"] - before["linear.weight"])
+    assert moves[0].abs().max() > 0.001
+    np.testing.assert_allclose(moves[1], moves[0] / 4, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n_outputs", [None, 2])
+def test_half_of_the_linear_part_keeps_its_mean(n_outputs, data):
+    trainer = make(n_outputs=n_outputs)
+    linear = trainer.model.linear
+    with torch.no_grad():
+        linear.weight.normal_(generator=trainer.generator)
+    raw = lambda: linear(*data.rows.slice(0, N)).detach()  # noqa: E731
+    mean = lambda values: data.weight @ values / data.weight.sum()  # noqa: E731
+    before = raw()
+    trainer.halve_linear(data)
+    np.testing.assert_allclose(raw() - mean(raw()), (before - mean(before)) / 2, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(mean(raw()), mean(before), rtol=1e-9)

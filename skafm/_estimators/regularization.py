@@ -1,0 +1,76 @@
+"""The L2 penalties of a training, and what "auto" makes of them.
+
+With "auto" the penalty of feature i in each row in which it is not zero is ``base + c P r_i / n_i``, where n_i is the
+number of such training rows and r_i the root mean square of its values in them. The second term is a prior: over all
+rows it amounts to ``c P r_i``, however many there are, so that more data outweighs it.
+"""
+
+import math
+
+_BASE = {
+    "log_loss": {"linear.weight": 0.0, "factors": 0.003},
+    "squared_error": {"linear.weight": 0.0, "factors": 0.01},
+}
+"""By loss and parameter."""
+_PRIOR = {
+    "log_loss": {"linear.weight": 0.5, "factors": 2.0},
+    "squared_error": {"linear.weight": 5.0, "factors": 4.0},
+}
+"""P, by loss and parameter."""
+_SCALES = (16.0, 4.0, 1.0, 1 / 4, 1 / 16)
+"""What c may be."""
+_MAX_WEIGHTS = 2**22
+"""The linear model is not fitted if it has more weights: L-BFGS takes some 200 bytes for each."""
+
+
+def penalties(estimator, dataset, *, stream):
+    """Return the penalties by name of the module's parameter: numbers or, of "auto", tensors (n_features,)."""
+    from skafm._training.feature_statistics import feature_statistics
+
+    values = {name: getattr(estimator, parameter) for name, parameter in estimator._penalties.items()}
+    auto = [name for name, value in values.items() if value == "auto"]
+    base, prior = _BASE[estimator._loss], _PRIOR[estimator._loss]
+    values |= {name: base[name] for name in auto}
+    if not auto or stream:  # the rows of a stream to come are not known
+        return values
+    weight, scale = feature_statistics(dataset)
+    c, share = getattr(estimator, "l2_scale_", 1.0), (scale / weight).nan_to_num(0.0)  # (n_features,)
+    # Where main effects are weak, interactions may be strong: their prior does not become stronger, too.
+    scales = {"linear.weight": c / _n_averaged(dataset), "factors": min(c, 1.0)}
+    return values | {name: base[name] + prior[name] * scales[name] * share for name in auto}
+
+
+def choose_linear(estimator, module, dataset, validation):
+    """Set the linear part to the linear model if its penalty is "auto", and return c."""
+    from skafm._training import linear_start
+
+    prior = _linear_prior(estimator, module, dataset)
+    if prior is None:
+        return 1.0
+    return linear_start.choose_linear(module, dataset, validation, estimator._loss, prior, _SCALES)
+
+
+def fit_linear(estimator, module, dataset):
+    """Fit the linear part anew on more rows."""
+    from skafm._training import linear_start
+
+    prior = _linear_prior(estimator, module, dataset)
+    if prior is not None:
+        linear_start.fit_linear(module, dataset, estimator._loss, estimator.l2_scale_ * prior)
+
+
+def _linear_prior(estimator, module, dataset):
+    """Return ``P r_i`` (n_features,) of the linear model, or None if there is to be none."""
+    from skafm._training.feature_statistics import feature_statistics
+
+    if getattr(estimator, "l2_linear", None) != "auto":
+        return None
+    scale = feature_statistics(dataset).scale
+    few = int(scale.count_nonzero()) * module.linear.intercept.numel() <= _MAX_WEIGHTS
+    prior = _PRIOR[estimator._loss]["linear.weight"] / (_n_averaged(dataset) * dataset.mean_weight)
+    return prior * scale if few else None
+
+
+def _n_averaged(dataset):
+    """Return over how many targets, which have weights w of their own, the loss is averaged."""
+    return math.prod(dataset.target.shape[1:])

@@ -1,0 +1,149 @@
+"""The linear model that training begins with, and the scale of its prior that suits the data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import Tensor
+from torch.func import functional_call
+
+from skafm._training.batching import Dataset, compact_features
+from skafm._training.loop import mean_loss
+from skafm._training.losses import LOSSES
+from skafm._training.threads import limit_threads
+from skafm.nn._base import Model
+
+_OPTIONS = {"maxiter": 100, "maxcor": 5}
+"""Of SciPy's L-BFGS-B."""
+_PRECISION = 1e-6
+"""Share of the objective by which an iteration has to lower it."""
+_LOW_PRECISION = 1e-5
+"""Of the models that are compared: with 1e-4 the wrong one is chosen on large data."""
+_FEW_ROWS = 200
+"""With fewer rows in the validation set, scales are compared by cross-validation of the training rows."""
+_N_FOLDS = 5
+
+
+def choose_linear(
+    model: Model,
+    dataset: Dataset,
+    validation: Dataset | None,
+    loss: str,
+    prior: Tensor,
+    scales: Sequence[float],
+) -> float:
+    """Set the linear part of a model to the linear model that predicts best, and return the scale of its prior.
+
+    Parameters
+    ----------
+    model : Model
+        Its w0 is that of the best constant.
+    dataset : Dataset
+        The training rows.
+    validation : Dataset or None
+        If it has few rows, the training rows are cross-validated instead; without one, the scale is 1.
+    loss : {"squared_error", "log_loss"}
+    prior : Tensor of shape (n_features,)
+        As for :func:`fit_linear`.
+    scales : sequence of float
+        What the prior may be multiplied by, the largest first.
+
+    Returns
+    -------
+    scale : float
+    """
+    if validation is None:
+        fit_linear(model, dataset, loss, prior)
+        return 1.0
+    linear: Any = model.linear
+    constant = linear.intercept.detach().clone()
+    totals = np.zeros(len(scales))
+    for train, test in _held_out(dataset, validation):
+        _reset(linear, constant)
+        for number, scale in enumerate(scales):  # each begins where the one before has ended
+            fit_linear(model, train, loss, scale * prior, _LOW_PRECISION)
+            totals[number] += _linear_loss(linear, test, loss)
+    best = scales[int(totals.argmin())]
+    _reset(linear, constant)
+    fit_linear(model, dataset, loss, best * prior)
+    return best
+
+
+def _held_out(dataset: Dataset, validation: Dataset) -> list[tuple[Dataset, Dataset]]:
+    """Return pairs of rows to fit and rows to evaluate."""
+    counts, total = dataset.group.all_gather(len(dataset.rows)), dataset.group.all_reduce_sum
+    if total(len(validation.rows)) >= _FEW_ROWS:
+        return [(dataset, validation)]
+    n_folds = min(_N_FOLDS, sum(counts))
+    first = sum(counts[: dataset.group.rank])  # a row's fold is the same however many ranks there are
+    folds = torch.arange(first, first + len(dataset.rows), device=dataset.rows.device) % n_folds
+    return [(dataset.select(folds != k), dataset.select(folds == k)) for k in range(n_folds if n_folds > 1 else 0)]
+
+
+def _reset(linear: Any, constant: Tensor) -> None:
+    linear.intercept.detach().copy_(constant)
+    linear.weight.detach().zero_()
+
+
+@torch.no_grad()
+def _linear_loss(linear: Any, dataset: Dataset, loss: str) -> float:
+    """Return the loss of the linear model on a data set."""
+    rows = dataset.rows
+    return mean_loss(linear(*rows.slice(0, len(rows))), dataset, LOSSES[loss])
+
+
+def fit_linear(model: Model, dataset: Dataset, loss: str, prior: Tensor, precision: float = _PRECISION) -> None:
+    """Fit the linear part of a model, as a model of its own, by L-BFGS from its present parameters.
+
+    Minimizes the weighted sum of the losses of the rows of all ranks plus ``sum_i prior_i ||w_i||^2``.
+
+    Parameters
+    ----------
+    model : Model
+        Its ``linear`` is changed in place, w only in the rows of features that the data set has.
+    dataset : Dataset
+    loss : {"squared_error", "log_loss"}
+    prior : Tensor of shape (n_features,)
+    precision : float, optional
+        Fit until an iteration lowers the objective by no more than this share of it.
+    """
+    linear: Any = model.linear
+    rows, group = dataset.rows, dataset.group
+    own, batch, transposed = compact_features(rows.slice(0, len(rows)), rows.n_features)  # (U,)
+    features = torch.unique(torch.cat(group.all_gather(own)))  # (F,) of all ranks
+    positions = torch.searchsorted(features, own)  # (U,)
+    w0, w = linear.intercept.detach().clone(), linear.weight.detach()[features]
+    n_rows, prior = group.all_reduce_sum(len(rows)), prior[features].view(-1, *[1] * (w.ndim - 1))
+
+    def evaluate(numbers: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+        """Return the objective, a mean over the rows, and its gradient."""
+        _assign((w0, w), numbers)
+        parameters = {"intercept": w0.clone().requires_grad_(), "weight": w[positions].requires_grad_()}
+        losses = LOSSES[loss](functional_call(linear, parameters, (*batch, transposed)), dataset.target)
+        total = losses.sum() if dataset.weight is None else dataset.weight @ losses
+        g0, g = torch.autograd.grad(total, list(parameters.values()))
+        g = torch.zeros_like(w).index_copy_(0, positions, g)
+        sums = group.all_reduce_sum(_to_vector(total.detach(), g0, g))
+        sums += _to_vector((prior * w.square()).sum(), torch.zeros_like(w0), 2 * prior * w)
+        return float(sums[0]) / n_rows, sums[1:] / n_rows
+
+    with limit_threads(0):
+        options = _OPTIONS | {"ftol": precision}
+        _assign((w0, w), minimize(evaluate, _to_vector(w0, w), jac=True, method="L-BFGS-B", options=options).x)
+    linear.intercept.detach().copy_(w0)
+    linear.weight.detach().index_copy_(0, features, w)
+
+
+def _to_vector(*tensors: Tensor) -> NDArray[Any]:
+    """Return all numbers in one float64 array."""
+    return np.concatenate([each.double().flatten().numpy(force=True) for each in tensors])
+
+
+def _assign(tensors: Sequence[Tensor], numbers: NDArray[Any]) -> None:
+    """Set tensors from such an array."""
+    parts = np.split(numbers, np.cumsum([each.numel() for each in tensors])[:-1])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(torch.from_numpy(part).view_as(tensor))
