@@ -88,7 +88,8 @@ def make(options, method, seed, **settings):
     Estimator, own = METHODS[method]
     own = own | TRIALS[options.name][method][0]
     k, batch_size = options.factors, BATCH_SIZE[options.name]
-    own = own | ({"attention_size": k} if "attention_size" in Estimator().get_params() else {})
+    parameters = Estimator().get_params()
+    own = own | ({"attention_size": k} if "attention_size" in parameters else {})
     early = {"early_stopping": True, "scoring": "neg_root_mean_squared_error", "tol": 0.0, "n_iter_no_change": 4}
     common = {
         "n_factors": k,
@@ -97,7 +98,9 @@ def make(options, method, seed, **settings):
         "clip": True,
         "random_state": seed,
     }
-    return Estimator(**common | early | own | settings)
+    penalties = {"l2_linear": 0.0, "l2_factors": 0.01 if method in {"FM", "HOFM", "FFM"} else 0.003}  # and no priors
+    penalties = {name: value for name, value in penalties.items() if name in parameters}
+    return Estimator(**penalties | common | early | own | settings)
 
 
 def pretrained(options, splits, seed):

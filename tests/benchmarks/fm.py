@@ -77,7 +77,7 @@ def main():
             make = lambda seed: ModernFM(n_factors=k, max_iter=their_epochs, random_state=seed, **theirs)  # noqa: B023, E731
             report("modern-fm", k, their_epochs, *race(make, *data, options.repeats))
         ours = {"solver": "adam", "batch_size": batch_size, "learning_rate": learning_rate, "l2_factors": l2_factors}
-        ours |= {"max_iter": epochs, "tol": 0.0, "n_iter_no_change": 1000, "early_stopping": False}
+        ours |= {"max_iter": epochs, "tol": 0.0, "n_iter_no_change": 1000, "early_stopping": False, "l2_linear": 0.0}
         make = lambda seed: FMRegressor(k, random_state=seed, **ours)  # noqa: B023, E731
         report("skafm", k, epochs, *race(make, X, y, X_val, y_val, options.repeats))
 

@@ -68,6 +68,7 @@ def main():
     options = parser.parse_args()
     X, y, X_val, y_val = load(options.data, options.name)
     common = {"n_factors": options.factors, "batch_size": 128, "learning_rate": 0.05, "l2_factors": 0.0, "tol": 0.0}
+    common["l2_linear"] = 0.0
     common["early_stopping"] = False
     common |= {"n_iter_no_change": 1000, "random_state": options.seed}
 

@@ -39,8 +39,8 @@ def ours(options, X, y, X_val, y_val):
         print(json.dumps({"system": "skafm", "seconds": looks[-1][0], "validation_rmse": looks[-1][1]}), flush=True)
         return -looks[-1][1]
 
-    fm_settings = {"batch_size": 512, "max_iter": options.fm_epochs, "dropout": 0.4, "l2_factors": 0.004}
-    fm_settings["early_stopping"] = False
+    fm_settings = {"batch_size": 512, "max_iter": options.fm_epochs, "dropout": 0.4, "early_stopping": False}
+    fm_settings |= {"l2_linear": 0.0, "l2_factors": 0.004}
     fm = FMRegressor(256, **fm_settings, random_state=options.seed).fit(X, y)
     look(fm, X_val, y_val)
     afm = AFMRegressor(
@@ -48,6 +48,7 @@ def ours(options, X, y, X_val, y_val):
         attention_size=256,
         init=FrozenEstimator(fm),
         dropout=0.2,
+        l2_linear=0.0,
         l2_factors=0.0005,
         l2_attention=0.02,
         learning_rate=0.1,
