@@ -99,7 +99,8 @@ for name in ("FM", "AFM"):
     scores = -np.array(models[name].validation_scores_)
     best = models[name].best_iter_
     right.plot(range(1, len(scores) + 1), scores, color=colors[name], label=name)
-    right.plot(best, scores[best - 1], "o", color=colors[name], fillstyle="none", markersize=9)
+    if best:  # 0 is the linear model that training began with
+        right.plot(best, scores[best - 1], "o", color=colors[name], fillstyle="none", markersize=9)
 right.set(xlabel="epoch", ylabel="log loss", title="Validation set")
 right.legend(frameon=False)
 for axis in (left, right):

@@ -19,7 +19,7 @@ class LossCurveDisplay:
     validation_scores : list of float or None, default=None
         Validation score after each epoch.
     best_iter : int, default=None
-        Epoch whose parameters the model has, from 1.
+        Epoch whose parameters the model has, from 1. 0 or None is not marked.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class LossCurveDisplay:
         validation_scores : list of float or None, default=None
             Validation score after each epoch.
         best_iter : int, default=None
-            Epoch whose parameters the model has, from 1.
+            Epoch whose parameters the model has, from 1. 0 or None is not marked.
         ax : Axes or sequence of two Axes, default=None
             Axes to plot on, one or, with validation scores, two. By default a new figure is created.
 
