@@ -1,7 +1,7 @@
 """The linear model that training begins with, and the scale of its prior that suits the data."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 from torch.func import functional_call
+from torch.nn import Module
 
 from skafm._training.batching import Dataset, compact_features
 from skafm._training.loop import mean_loss
@@ -58,16 +59,20 @@ def choose_linear(
     if validation is None:
         fit_linear(model, dataset, loss, prior)
         return 1.0
-    linear: Any = model.linear
-    constant = linear.intercept.detach().clone()
-    totals = np.zeros(len(scales))
-    for train, test in _held_out(dataset, validation):
-        _reset(linear, constant)
-        for number, scale in enumerate(scales):  # each begins where the one before has ended
+    initial = _state(model)
+    folds = [(*pair, initial) for pair in _held_out(dataset, validation)]
+    best, lowest = scales[0], np.inf
+    for scale in scales:
+        total = 0.0
+        for number, (train, test, state) in enumerate(folds):
+            _set_state(model, state)  # that of the scale before
             fit_linear(model, train, loss, scale * prior, _LOW_PRECISION)
-            totals[number] += _linear_loss(linear, test, loss)
-    best = scales[int(totals.argmin())]
-    _reset(linear, constant)
+            folds[number] = train, test, _state(model)
+            total += _linear_loss(model, test, loss)
+        if total >= lowest:
+            break  # smaller ones are worse, and slow to fit
+        best, lowest = scale, total
+    _set_state(model, initial)
     fit_linear(model, dataset, loss, best * prior)
     return best
 
@@ -83,15 +88,21 @@ def _held_out(dataset: Dataset, validation: Dataset) -> list[tuple[Dataset, Data
     return [(dataset.select(folds != k), dataset.select(folds == k)) for k in range(n_folds if n_folds > 1 else 0)]
 
 
-def _reset(linear: Any, constant: Tensor) -> None:
-    linear.intercept.detach().copy_(constant)
-    linear.weight.detach().zero_()
+def _state(model: Model) -> list[Tensor]:
+    """Return copies of the parameters of the linear part."""
+    return [p.detach().clone() for p in cast(Module, model.linear).parameters()]
+
+
+def _set_state(model: Model, state: Sequence[Tensor]) -> None:
+    """Set the parameters of the linear part."""
+    for parameter, value in zip(cast(Module, model.linear).parameters(), state, strict=True):
+        parameter.detach().copy_(value)
 
 
 @torch.no_grad()
-def _linear_loss(linear: Any, dataset: Dataset, loss: str) -> float:
-    """Return the loss of the linear model on a data set."""
-    rows = dataset.rows
+def _linear_loss(model: Model, dataset: Dataset, loss: str) -> float:
+    """Return the loss of the linear part, as a model of its own, on a data set."""
+    rows, linear = dataset.rows, cast(Module, model.linear)
     return mean_loss(linear(*rows.slice(0, len(rows))), dataset, LOSSES[loss])
 
 
