@@ -49,9 +49,10 @@ class FitContract(ContractMeans):
 
     def test_learns_two_targets(self):
         y = np.column_stack([1000 + 50 * Y, X[:, 5]])
-        model = self.make(max_iter=200, batch_size="auto", learning_rate=0.05, **self.learning).fit(X, y)
+        weak = dict.fromkeys(self.make()._penalties.values(), 0.003)  # there is no noise
+        model = self.make(max_iter=200, batch_size="auto", learning_rate=0.05, **weak | self.learning).fit(X, y)
         assert model.predict(X).shape == (60, 2)
-        assert model.score(X, y) > 0.5
+        assert model.score(X, y) > 0.8
 
     @pytest.mark.parametrize("most", [0, 1])
     def test_rows_that_have_no_pair_at_all_are_fitted(self, most):

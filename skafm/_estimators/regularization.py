@@ -1,8 +1,8 @@
 """The L2 penalties of a training, and what "auto" makes of them.
 
 With "auto" the penalty of feature i in each row in which it is not zero is ``base + c P r_i / n_i``, where n_i is the
-number of such training rows and r_i the root mean square of its values in them. The second term is a prior: over all
-rows it amounts to ``c P r_i``, however many there are, so that more data outweighs it.
+number of such training rows and r_i the root mean square of its values in them; for V ``min(c, 1)`` takes the place of
+c. The second term is a prior: over all rows it amounts to ``c P r_i``, so that more data outweighs it.
 """
 
 import math

@@ -57,13 +57,14 @@ def test_attention_differs_between_the_pairs_of_a_row(model, ragged):
 # --- reduced precision ------------------------------------------------------------------------------------------------
 
 
-def test_reduced_precision_trains_alike_and_predicts_in_full(model, ragged, monkeypatch):
+def test_reduced_precision_trains_alike_and_predicts_in_full(ragged, monkeypatch):
     monkeypatch.setattr(dispatch, "MAX_PLAIN_ELEMENTS", 0)  # with few pairs the precision is full
     X, y = ragged
-    reduced = AFMRegressor(**SMALL, reduced_precision=True).fit(X, y)
+    numbers = {"l2_linear": 0.0, "l2_factors": 0.003}
+    model, reduced = (AFMRegressor(**SMALL, **numbers, reduced_precision=own).fit(X, y) for own in (False, True))
     assert not np.array_equal(model.factors_, reduced.factors_)
     np.testing.assert_allclose(reduced.predict(X), reference.predict(reduced, X), rtol=1e-10)
-    assert reduced.score(X, y) == pytest.approx(model.score(X, y), abs=0.1)
+    assert reduced.score(X, y) == pytest.approx(model.score(X, y), abs=0.05)
 
 
 def step(X, device, *, reduced):

@@ -85,6 +85,15 @@ def test_prior_does_not_fade_with_rows_and_the_base_does_not_either():
     np.testing.assert_allclose(2 * (twice - 0.003), once - 0.003)  # in each of twice the rows half
 
 
+def test_prior_of_linear_weights_is_averaged_over_targets_as_the_loss_is():
+    X, y = ragged_matrix(), np.zeros((60, 3))
+    dataset = conversion.to_dataset(X, y, np.ones(60), SINGLE_PROCESS, torch.device("cpu"))
+    several = regularization.penalties(FMRegressor(), dataset, stream=False)
+    one = penalties_of(FMRegressor(), X)
+    np.testing.assert_allclose(several["linear.weight"], one["linear.weight"] / 3)
+    np.testing.assert_allclose(several["factors"], one["factors"])
+
+
 def test_numbers_are_penalties_as_they_are():
     assert penalties_of(FMRegressor(l2_linear=0.1, l2_factors=0.2), ragged_matrix()) == {
         "linear.weight": 0.1,
