@@ -100,12 +100,13 @@ def test_clip_knows_the_range_of_all_calls_of_partial_fit(Estimator):
 def test_several_targets_are_learned_in_their_units(Estimator, data):
     X, y = data(Estimator)
     Y = np.c_[100 + 20 * y, -1e-3 * y, y * X[:, 0]]
-    model = Estimator(random_state=0, max_iter=60).fit(X, Y)
+    settings = {"random_state": 0, "max_iter": 60, "early_stopping": False, "l2_linear": 0.0, "l2_factors": 0.003}
+    model = Estimator(**settings).fit(X, Y)
     assert model.predict(X).shape == (400, 3)
     assert model.linear_coef_.shape == (3, 15)
-    single = Estimator(random_state=0, max_iter=60).fit(X, y)
+    single = Estimator(**settings).fit(X, y)
     scores = [sklearn.metrics.r2_score(Y[:, c], model.predict(X)[:, c]) for c in range(3)]
-    assert min(scores) > single.score(X, y) - 0.25
+    assert min(scores) > single.score(X, y) - 0.15
 
 
 @regressors
