@@ -1,9 +1,13 @@
 """Pointwise losses of the raw score. A new loss is one function here and a line in ``LOSSES``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional
+
+from skafm._training.batching import Dataset
 
 
 def squared_error(raw: Tensor, target: Tensor) -> Tensor:
@@ -25,3 +29,26 @@ def log_loss(raw: Tensor, target: Tensor) -> Tensor:
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"squared_error": squared_error, "log_loss": log_loss}
 """By scikit-learn's names."""
+
+
+class Objective(NamedTuple):
+    """Loss and L2 penalties: the function that training minimizes.
+
+    The mean over the rows s of ``weight_s * (loss_s + sum_{i in s} penalty_i * ||parameter_i||^2)``, summed over the
+    per-feature parameters, plus ``penalty * ||parameter||^2`` for each other one. So a feature is penalized in each row
+    that has it, as in libFM, and a batch needs only its own features.
+    """
+
+    loss: Callable[[Tensor, Tensor], Tensor]
+    """Pointwise loss of raw score (B,) and target (B,): (B,)."""
+    penalties: Mapping[str, float | Tensor]
+    """Strength by name of the parameter: a number above zero or, of per-feature parameters, (n_features,)."""
+
+
+@torch.no_grad()
+def mean_loss(raw: Tensor, dataset: Dataset, loss: Callable[[Tensor, Tensor], Tensor]) -> float:
+    """Return the weighted mean loss of raw scores, (n_samples,) or (n_samples, C), over the rows of all ranks."""
+    losses = loss(raw, dataset.target).double()
+    weight = torch.ones_like(losses) if dataset.weight is None else dataset.weight.double()
+    total = dataset.group.all_reduce_sum
+    return float(total(float(weight @ losses)) / total(float(weight.sum())))
