@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
-from threading import Lock
+from threading import Lock, local
 
 import torch
 
@@ -10,6 +10,7 @@ N_DIRECT = 5
 """Calls before a capture: they load and choose what a capture may not, and a graph for fewer would not pay."""
 _CAPTURE = Lock()
 """Held during a capture, for a capture begins with a wait for the device, which must not happen during another one."""
+_OF_THREAD = local()
 
 
 class Repeater:
@@ -33,7 +34,7 @@ class Repeater:
         if self.on_cuda:
             # Nothing in the memory of the graphs outlives a call, so all may use the same, in any order.
             self.pool = torch.cuda.graph_pool_handle()
-            self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self.stream = _stream(device)
 
     def __call__(self, key: Hashable, work: Callable[[], None]) -> None:
         """Do the work, which is always the same for a key."""
@@ -64,3 +65,11 @@ class Repeater:
         with _CAPTURE, torch.cuda.device(self.device), torch.cuda.graph(graph, **options):  # type: ignore[arg-type]
             work()
         return graph
+
+
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """Return a stream of this thread's own, always the same: cuBLAS keeps memory for each that it has met."""
+    streams: dict[torch.device, torch.cuda.Stream] = _OF_THREAD.__dict__.setdefault("streams", {})
+    if device not in streams:
+        streams[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return streams[device]

@@ -1,4 +1,4 @@
-"""Steps of fixed shapes are those of the loop, and the host waits for nothing in them; by graphs where there is CUDA."""
+"""Steps of fixed shapes are those of the loop, and the host waits for nothing in them; on CUDA they are graphs."""
 
 from itertools import islice
 
@@ -15,11 +15,11 @@ from skafm._training.fixed_steps import FixedSteps, compact_entries
 from skafm._training.loop import BatchConfig, train
 from skafm._training.losses import LOSSES, Objective
 from skafm._training.optimizers import SOLVERS
-from skafm.nn import AFM, FFM, FM
+from skafm.nn import AFM, FFM, FM, NFM
 
 N, FEATURES, LENGTH = 45, 12, 4
 TABLES = ("linear.weight", "factors")
-MODELS = {"FM": (FM, (5,)), "AFM": (AFM, (5, 6))}
+MODELS = {"FM": (FM, (5,)), "AFM": (AFM, (5, 6)), "NFM": (NFM, (5, (4,), None)), "deep AFM": (NFM, (5, (4,), 6))}
 models = pytest.mark.parametrize("name", MODELS)
 
 
