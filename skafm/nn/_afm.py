@@ -131,7 +131,7 @@ class AFM(PairModel):
         pooled = attend_to_entries(entries, *network, self._matmul_dtype())  # (B, k)
         mask = self._draw_mask(len(pooled))
         pooled = pooled if mask is None else pooled * mask
-        return self.linear.forward_entries(values) + torch.nn.functional.linear(pooled, self.projection)
+        return _entries.linear(self.linear, values) + torch.nn.functional.linear(pooled, self.projection)
 
     def _entry_bytes_per_row(self, length: int) -> int:
         """Return the memory in bytes that a row of so many entries needs there."""

@@ -6,15 +6,17 @@ depends on the data, and autograd has the gradients. So a GPU waits for nothing.
 
 from torch import Tensor
 
+from skafm.nn._linear import SparseLinear
+
 
 def multiply(entries: Tensor, values: Tensor | None) -> Tensor:
     """Return entries (B, m, ...) times their values (B, m), which are 1 if None."""
     return entries if values is None else entries * values.view(*values.shape, *[1] * (entries.ndim - 2))
 
 
-def linear(weight: Tensor, values: Tensor | None) -> Tensor:
-    """Return ``sum_i w_i x_i`` of each row, (B,) or (B, C), of weights (B, m) or (B, m, C)."""
-    return multiply(weight, values).sum(1)
+def linear(part: SparseLinear, values: Tensor | None) -> Tensor:
+    """Return ``w0 + sum_i w_i x_i`` of each row, (B,) or (B, C), where w is that of each entry, (B, m) or (B, m, C)."""
+    return part.intercept + multiply(part.weight, values).sum(1)
 
 
 def bi_interaction(entries: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ class FM(PairModel):
     def _forward_entries(self, values: Tensor | None) -> Tensor:
         """Return the raw score, (B,) or (B, C), of rows of one length; see the base class."""
         pooled = _entries.bi_interaction(_entries.multiply(self.factors, values))  # (B, k)
-        return self.linear.forward_entries(values) + self._project(pooled)
+        return _entries.linear(self.linear, values) + self._project(pooled)
 
     def _entry_bytes_per_row(self, length: int) -> int:
         """Return the memory in bytes that a row of so many entries needs there."""

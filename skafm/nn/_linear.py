@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from skafm.nn import _entries, _sparse_ops
+from skafm.nn import _sparse_ops
 from skafm.nn._base import TransposedBatch
 
 
@@ -55,7 +55,3 @@ class SparseLinear(nn.Module):
     ) -> Tensor:
         """Return the raw score, (B,) or (B, C), of each row; ``values=None`` means that all are 1."""
         return self.intercept + _sparse_ops.linear(self.weight, indices, values, offsets, transposed)
-
-    def forward_entries(self, values: Tensor | None) -> Tensor:
-        """Return the raw score, (B,) or (B, C), where w is that of each entry, (B, m) or (B, m, C)."""
-        return self.intercept + _entries.linear(self.weight, values)

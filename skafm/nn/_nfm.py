@@ -190,7 +190,7 @@ class NFM(Model):
     def _forward_entries(self, values: Tensor | None) -> Tensor:
         """Return the raw score, (B,) or (B, C), of rows of one length; see the base class."""
         pooled = self.pooling.pool_entries(_entries.multiply(self.factors, values))  # (B, k)
-        return self.linear.forward_entries(values) + self._deep(pooled)
+        return _entries.linear(self.linear, values) + self._deep(pooled)
 
     def _entry_bytes_per_row(self, length: int) -> int:
         """Return the memory in bytes that a row of so many entries needs there."""

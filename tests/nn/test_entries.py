@@ -67,9 +67,9 @@ def test_bi_interaction_equals_the_reference(m):
     np.testing.assert_allclose(_entries.bi_interaction(entries), expected, rtol=1e-10, atol=1e-12)
 
 
-def test_values_multiply_the_entries_of_any_shape():
-    values = torch.tensor([[2.0, -1.0]])
-    weight = torch.tensor([[3.0, 5.0]])
-    assert _entries.linear(weight, values).tolist() == [1.0]
-    assert _entries.linear(torch.stack([weight, 2 * weight], 2), values).tolist() == [[1.0, 2.0]]
-    assert _entries.linear(weight, None).tolist() == [8.0]
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4)])
+def test_values_multiply_the_entries_of_any_shape(shape):
+    entries, values = torch.randn(shape), torch.randn(2, 3)
+    product = _entries.multiply(entries, values)
+    assert torch.equal(product[1, 2], entries[1, 2] * values[1, 2])
+    assert _entries.multiply(entries, None) is entries
