@@ -1,8 +1,9 @@
 """Steps of training in which no size depends on the data, so that the host waits for nothing and launches graphs.
 
-They are those of ``loop``, for rows of one length m in a single process: a batch of B rows has B m entries, and so room
-for as many distinct features. Where it has fewer, the rest are copies of the first one, which is written several times,
-with the same numbers. Gradients add up in a fixed order, the backward pass of ``embedding``: the same bits each time.
+They are those of ``loop``, in a single process. All rows have m entries: shorter ones are padded with their first
+feature and the value 0, which adds to no sum and no gradient. A batch of B rows has B m entries, and so room for as
+many distinct features. Where it has fewer, the rest are copies of the first one, which is written several times, with
+the same numbers. Gradients add up in a fixed order, the backward pass of ``embedding``: the same bits each time.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import embedding, pad
 
-from skafm._training.batching import Dataset
+from skafm._training.batching import CSRRows, Dataset
 from skafm._training.collectives import SINGLE_PROCESS
 from skafm._training.cuda_graph import Repeater
 from skafm._training.losses import Objective
@@ -24,17 +25,40 @@ DEVICE_TYPES = {"cuda"}
 """Types of the devices on which these steps are taken: on a CPU those of ``loop`` are faster."""
 _MEMORY_SHARE = 0.25
 """Most of a device's free memory that the numbers of a batch may need."""
+_MAX_PADDING = 2.0
+"""Most times as many pairs as without padding."""
 
 
 def suit(model: Model, dataset: Dataset, batch_size: int) -> bool:
     """Return whether a model can be trained on a data set by these steps, and the device is one that gains by it."""
-    device, length = dataset.rows.device, dataset.rows.row_length
-    if device.type not in DEVICE_TYPES or dataset.group is not SINGLE_PROCESS or length in {None, 1}:
+    device = dataset.rows.device
+    if device.type not in DEVICE_TYPES or dataset.group is not SINGLE_PROCESS:
         return False
-    needed = model._entry_bytes_per_row(length)
+    length = padded_length(dataset.rows)
+    needed = None if length is None else model._entry_bytes_per_row(length)
     if needed is None or device.type != "cuda":
         return needed is not None
     return needed * batch_size <= _MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]
+
+
+def padded_length(rows: CSRRows) -> int | None:
+    """Return the length m that rows are padded to; None if a row is empty, none has a pair, or many are short."""
+    lengths = rows.indptr.diff().long()
+    if len(lengths) == 0 or int(lengths.min()) == 0:
+        return None
+    m, n_pairs = int(lengths.max()), int((lengths * (lengths - 1)).sum())
+    return m if 0 < len(lengths) * m * (m - 1) <= _MAX_PADDING * n_pairs else None
+
+
+def pad_rows(rows: CSRRows, length: int) -> tuple[Tensor, Tensor | None]:
+    """Return features (n_samples, m) and values (n_samples, m) of the entries of rows; None if all values are 1."""
+    if rows.row_length is not None:
+        return rows.indices.view(-1, length), None if rows.values is None else rows.values.view(-1, length)
+    place = torch.arange(length, device=rows.device)  # (m,)
+    exists = place < rows.indptr.diff().unsqueeze(1)  # (n_samples, m)
+    positions = rows.indptr[:-1].unsqueeze(1) + torch.where(exists, place, 0)
+    values = exists.to(rows.dtype) if rows.values is None else rows.values[positions] * exists
+    return rows.indices[positions], values
 
 
 def compact_entries(indices: Tensor, n_features: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,8 +118,7 @@ class FixedSteps:
         self.model, self.of_entries, self.dataset = model, _OfEntries(model), dataset
         self.objective, self.optimizer, self.rows_per_step = objective, optimizer, rows_per_step
         rows, n = dataset.rows, len(dataset.rows)
-        self.indices = rows.indices.view(n, -1)  # (n_samples, m)
-        self.values = None if rows.values is None else rows.values.view(n, -1)
+        self.indices, self.values = pad_rows(rows, padded_length(rows) or 0)  # (n_samples, m)
         self.order = torch.arange(n, device=rows.device)
         self.position = torch.zeros((), dtype=torch.int64, device=rows.device)
         self.total = torch.zeros((), dtype=torch.float64, device=rows.device)
@@ -144,6 +167,7 @@ class FixedSteps:
         for name, penalty in self.objective.penalties.items():
             if name in tables:
                 norms = tables[name].unsqueeze(-1).flatten(2).square().sum(2)  # (B, m)
+                norms = norms if values is None else norms * (values != 0)
                 strength = _at(penalty, indices) if isinstance(penalty, Tensor) else penalty
                 losses = losses + (strength * norms).sum(1)
             else:

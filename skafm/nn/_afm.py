@@ -128,7 +128,8 @@ class AFM(PairModel):
         """Return the raw score, (B,) or (B, C), of rows of one length; see the base class."""
         network = (self.attention_weight, self.attention_bias, self.attention_projection)
         entries = _entries.multiply(self.factors, values)  # (B, m, k)
-        pooled = attend_to_entries(entries, *network, self._matmul_dtype())  # (B, k)
+        exists = None if values is None else values != 0
+        pooled = attend_to_entries(entries, *network, exists, self._matmul_dtype())  # (B, k)
         mask = self._draw_mask(len(pooled))
         pooled = pooled if mask is None else pooled * mask
         return _entries.linear(self.linear, values) + torch.nn.functional.linear(pooled, self.projection)

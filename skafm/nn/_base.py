@@ -56,8 +56,9 @@ class Model(nn.Module, ABC):
     def _forward_entries(self, values: Tensor | None) -> Tensor:
         """Return the raw score, (B,) or (B, C), of rows of m entries each, with their values (B, m), all 1 if None.
 
-        In the place of each per-feature parameter (n_features, ...) are the rows of all entries, (B, m, ...). There is
-        no size that depends on the data. Training on CUDA uses it; of the models that have none, ``forward``.
+        In the place of each per-feature parameter (n_features, ...) are the rows of all entries, (B, m, ...). An entry
+        of value 0 is none: it fills up a shorter row. There is no size that depends on the data. Training on CUDA uses
+        it; of the models that have none, ``forward``.
         """
         raise NotImplementedError
 

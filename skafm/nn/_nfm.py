@@ -27,8 +27,8 @@ class SumPooling(nn.Module):
         """Return the pooled vector (B, k) of each row."""
         return _sparse_ops.bi_interaction(factors, indices, values, offsets, transposed)
 
-    def pool_entries(self, entries: Tensor) -> Tensor:
-        """Return the pooled vectors (B, k) of the entries (B, m, k) of rows of one length."""
+    def pool_entries(self, entries: Tensor, values: Tensor | None) -> Tensor:  # noqa: ARG002 not needed here
+        """Return the pooled vectors (B, k) of the entries (B, m, k) of rows of one length, with values (B, m)."""
         return _entries.bi_interaction(entries)
 
     def entry_bytes_per_row(self, length: int, k: int, itemsize: int) -> int:
@@ -81,9 +81,10 @@ class AttentionPooling(nn.Module):
         network = (self.weight, self.bias, self.projection)
         return attentional_pooling(factors, *network, indices, values, offsets, max_pairs=self.max_pairs)
 
-    def pool_entries(self, entries: Tensor) -> Tensor:
-        """Return the pooled vectors (B, k) of the entries (B, m, k) of rows of one length."""
-        return attend_to_entries(entries, self.weight, self.bias, self.projection)
+    def pool_entries(self, entries: Tensor, values: Tensor | None) -> Tensor:
+        """Return the pooled vectors (B, k) of the entries (B, m, k) of rows of one length, with values (B, m)."""
+        exists = None if values is None else values != 0
+        return attend_to_entries(entries, self.weight, self.bias, self.projection, exists)
 
     def entry_bytes_per_row(self, length: int, k: int, itemsize: int) -> int:
         """Return the memory in bytes that a row of so many entries needs there."""
@@ -189,7 +190,7 @@ class NFM(Model):
 
     def _forward_entries(self, values: Tensor | None) -> Tensor:
         """Return the raw score, (B,) or (B, C), of rows of one length; see the base class."""
-        pooled = self.pooling.pool_entries(_entries.multiply(self.factors, values))  # (B, k)
+        pooled = self.pooling.pool_entries(_entries.multiply(self.factors, values), values)  # (B, k)
         return _entries.linear(self.linear, values) + self._deep(pooled)
 
     def _entry_bytes_per_row(self, length: int) -> int:

@@ -37,6 +37,16 @@ def test_attention_passes_gradcheck(m):
     assert torch.autograd.gradcheck(attend_to_entries, tensors)
 
 
+@pytest.mark.parametrize("length", [1, 2, 4])
+def test_attention_is_that_of_the_entries_that_exist(length):
+    entries, *network = draw(4)
+    exists = torch.arange(4) < length
+    pooled = attend_to_entries(entries * exists.unsqueeze(1), *network, exists.expand(B, -1))
+    table, *batch = ragged(entries[:, :length])
+    expected = functional.attentional_pooling(table, *network, *batch)
+    np.testing.assert_allclose(pooled, expected, rtol=1e-10, atol=1e-12)
+
+
 def test_attention_is_uniform_without_h():
     entries, weight, bias, _ = draw(3)
     pooled = attend_to_entries(entries, weight, bias, torch.zeros(T).double())
@@ -51,7 +61,7 @@ def test_attention_differs_between_pairs():
 @pytest.mark.parametrize("index", range(4))
 def test_gradients_of_attention_by_narrow_products_are_close(index):
     exact, narrow = (
-        torch.autograd.grad(attend_to_entries(*tensors, dtype).square().sum(), tensors)[index]
+        torch.autograd.grad(attend_to_entries(*tensors, None, dtype).square().sum(), tensors)[index]
         for dtype in (None, torch.bfloat16)
         for tensors in [[each.requires_grad_() for each in draw(6)]]
     )

@@ -23,23 +23,24 @@ MODELS = {"FM": (FM, (5,)), "AFM": (AFM, (5, 6)), "NFM": (NFM, (5, (4,), None)),
 models = pytest.mark.parametrize("name", MODELS)
 
 
-def rows_of_one_length(values, device="cpu"):
-    """Return rows of four entries, ones or real values."""
+def draw_rows(values, shorter, device="cpu"):
+    """Return rows of four entries, ones or real values; a third of them with fewer entries, if asked."""
     rng, X = np.random.default_rng(0), np.zeros((N, FEATURES))
-    for row in X:
+    for number, row in enumerate(X):
+        length = 1 + number % LENGTH if shorter and number % 3 == 0 else LENGTH
         # The last column is in no row.
-        row[rng.choice(FEATURES - 1, LENGTH, replace=False)] = rng.normal(size=LENGTH) if values else 1
+        row[rng.choice(FEATURES - 1, length, replace=False)] = rng.normal(size=length) if values else 1
     return CSRRows.from_scipy(X, torch.device(device))
 
 
-def dataset(*, values=False, weighted=False, n_outputs=None, loss="squared_error", device="cpu"):
+def dataset(*, values=False, shorter=False, weighted=False, n_outputs=None, loss="squared_error", device="cpu"):
     rng = np.random.default_rng(1)
     if loss == "log_loss":
         target = rng.integers(0, n_outputs or 2, N).astype(float)
     else:
         target = rng.normal(size=N if n_outputs is None else (N, n_outputs))
     weight = torch.tensor(rng.uniform(0.5, 1.5, N), device=device) if weighted else None
-    return Dataset(rows_of_one_length(values, device), torch.tensor(target, device=device), weight)
+    return Dataset(draw_rows(values, shorter, device), torch.tensor(target, device=device), weight)
 
 
 def model(name, n_outputs=None, device="cpu", **options):
@@ -64,7 +65,7 @@ def run(module, generator, data, *, penalties=None, loss="squared_error", solver
 
 def assert_same_training(monkeypatch, name, options=None, freeze=(), **settings):
     """Train by the steps of the loop and by those of fixed shapes, and compare all that they leave."""
-    about = {each: settings.pop(each) for each in ("values", "weighted", "n_outputs") if each in settings}
+    about = {each: settings.pop(each) for each in ("values", "shorter", "weighted", "n_outputs") if each in settings}
     data = dataset(**about, loss=settings.get("loss", "squared_error"))
     found = []
     for devices in (set(), {"cpu"}):
@@ -113,6 +114,15 @@ def test_training_with_penalties_is_the_loops(name, weighted, n_outputs, monkeyp
 
 
 @models
+@pytest.mark.parametrize("values", [False, True])
+@pytest.mark.parametrize("solver", ["adagrad", "adam"])
+def test_training_on_padded_rows_is_the_loops(name, values, solver, monkeypatch):
+    penalties = dict.fromkeys(TABLES, 0.1)
+    about = {"values": values, "shorter": True, "weighted": True}
+    assert_same_training(monkeypatch, name, penalties=penalties, solver=solver, **about)
+
+
+@models
 def test_training_with_dropout_is_the_loops(name, monkeypatch):
     assert_same_training(monkeypatch, name, {"dropout": 0.3})
 
@@ -148,12 +158,21 @@ def test_reduced_precision_is_close(monkeypatch):
 # --- where they are taken ---------------------------------------------------------------------------------------------
 
 
-def test_only_rows_of_one_length_of_two_or_more_suit(monkeypatch):
+@pytest.mark.parametrize(
+    ("X", "expected"),
+    [
+        (np.eye(FEATURES), False),  # no pairs
+        (np.ones((3, FEATURES)), True),
+        (np.tri(FEATURES), False),  # padding would make three times as many pairs
+        (np.tri(FEATURES)[6:], True),
+        (np.vstack([np.zeros(FEATURES), np.ones((3, FEATURES))]), False),  # a row without entries
+        (np.zeros((0, FEATURES)), False),
+    ],
+)
+def test_rows_of_nearly_one_length_suit(X, expected, monkeypatch):
     monkeypatch.setattr(fixed_steps, "DEVICE_TYPES", {"cpu"})
-    module, _ = model("FM")
-    for X, expected in ((np.eye(FEATURES), False), (np.tri(FEATURES), False), (np.ones((3, FEATURES)), True)):
-        rows = CSRRows.from_scipy(X, torch.device("cpu"))
-        assert fixed_steps.suit(module, Dataset(rows, torch.ones(len(rows)), None), 4) == expected
+    rows = CSRRows.from_scipy(X, torch.device("cpu"))
+    assert fixed_steps.suit(model("FM")[0], Dataset(rows, torch.ones(len(rows)), None), 4) == expected
 
 
 def test_model_without_the_formula_does_not_suit(monkeypatch):
@@ -219,7 +238,7 @@ def test_training_by_graphs_is_the_cpus(name, solver, n_outputs):
     found = {}
     for device in ("cpu", "cuda"):
         module, _ = model(name, n_outputs, device)
-        data = dataset(values=True, weighted=True, n_outputs=n_outputs, device=device)
+        data = dataset(values=True, shorter=True, weighted=True, n_outputs=n_outputs, device=device)
         parameters = {key: p.detach() for key, p in module.named_parameters()}
         config = BatchConfig(12, shuffle=False, memory=2**30)  # the devices would draw different orders
         objective = Objective(LOSSES["squared_error"], CUDA["penalties"])
@@ -250,7 +269,7 @@ def test_graphs_draw_and_compute_the_same_bits_as_direct_steps(name, reduced, mo
 @models
 def test_step_on_cuda_waits_for_nothing(name):
     module, generator = model(name, device="cuda", dropout=0.3)
-    data = dataset(values=True, weighted=True, device="cuda")
+    data = dataset(values=True, shorter=True, weighted=True, device="cuda")
     optimizer = SOLVERS["adam"]({key: p.detach() for key, p in module.named_parameters()}, 0.1)
     penalties = {"factors": torch.ones(FEATURES, device="cuda").double(), "linear.weight": 0.1}
     objective = Objective(LOSSES["squared_error"], penalties)

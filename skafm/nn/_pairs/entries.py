@@ -18,6 +18,7 @@ def attentional_pooling(
     weight: Tensor,
     bias: Tensor,
     attention_projection: Tensor,
+    exists: Tensor | None = None,
     matmul_dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Return ``sum_{i<j} a_ij z_i * z_j`` of each row (Eq. 4).
@@ -28,6 +29,8 @@ def attentional_pooling(
         The vectors z_i = v_i x_i.
     weight, bias, attention_projection : Tensor of shape (t, k), (t,), (t,)
         W, b and h.
+    exists : Tensor of shape (B, m), optional
+        Whether an entry belongs to its row, or fills it up, with z_i = 0; by default all do.
     matmul_dtype : torch.dtype, optional
         Type of the factors of the matrix products of the network; by default that of the parameters.
 
@@ -39,7 +42,11 @@ def attentional_pooling(
     left, right = torch.triu_indices(m, m, 1, device=entries.device)  # (P,), (P,)
     interactions = _Interactions.apply(entries, left, right, matmul_dtype or entries.dtype)  # type: ignore[no-untyped-call]
     logits = _Logits.apply(interactions, weight, bias, attention_projection)  # type: ignore[no-untyped-call]
-    attention = logits.view(n_rows, -1).softmax(1)  # (B, P)
+    logits = logits.view(n_rows, -1)  # (B, P)
+    if exists is not None:  # finite, for a row without a pair: its sum of zeros is zero
+        both = exists.index_select(1, left) & exists.index_select(1, right)
+        logits = logits.masked_fill(~both, torch.finfo(logits.dtype).min)
+    attention = logits.softmax(1)  # (B, P)
     cells = attention.new_zeros(n_rows, m * m).index_copy(1, left * m + right, attention).view(n_rows, m, m)
     return (torch.bmm(cells, entries) * entries).sum(1)
 
