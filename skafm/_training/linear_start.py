@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import Module
 
 from skafm._training.batching import Dataset, compact_features
-from skafm._training.losses import LOSSES, mean_loss
+from skafm._training.loop import mean_loss
+from skafm._training.losses import LOSSES
 from skafm._training.threads import limit_threads
 from skafm.nn._base import Model
 from skafm.nn._linear import SparseLinear

@@ -66,8 +66,7 @@ def train(
     DivergenceError
         If the loss or a parameter is no longer finite.
     """
-    group = dataset.group
-    batches = _partition_batches(group.all_gather(len(dataset.rows)), group.rank, config.batch_size)
+    batches = _partition_batches(dataset.group.all_gather(len(dataset.rows)), dataset.group.rank, config.batch_size)
     n_products = mean_products(model, dataset.rows) * len(dataset.rows) / max(len(batches), 1)
     run_epoch = _epoch_runner(model, dataset, objective, optimizer, config, generator, batches)
     for epoch in count(1):
@@ -142,8 +141,7 @@ def _run_epoch(
 ) -> float:
     """Take a step on each batch and return the mean objective."""
     total, n = torch.zeros((), device=order.device, dtype=torch.float64), 0
-    parts = torch.split(order, [local_size for local_size, _ in batches])
-    for rows, (local_size, size) in zip(parts, batches, strict=True):
+    for rows, (local_size, size) in zip(torch.split(order, [own for own, _ in batches]), batches, strict=True):
         step = compute_step(model, dataset, rows, objective, memory)
         step = dataset.group.all_reduce(step, local_size / size, optimizer.parameters)
         if size < rows_per_step:
@@ -227,6 +225,15 @@ def _add_penalties(
             total += penalty * norms.sum()
             gradient.add_(penalty * parameter, alpha=2)
     return total
+
+
+@torch.no_grad()
+def mean_loss(raw: Tensor, dataset: Dataset, loss: Callable[[Tensor, Tensor], Tensor]) -> float:
+    """Return the weighted mean loss of raw scores, (n_samples,) or (n_samples, C), over the rows of all ranks."""
+    losses = loss(raw, dataset.target).double()
+    weight = torch.ones_like(losses) if dataset.weight is None else dataset.weight.double()
+    total = dataset.group.all_reduce_sum
+    return float(total(float(weight @ losses)) / total(float(weight.sum())))
 
 
 @torch.no_grad()

@@ -3,11 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn import functional
-
-from skafm._training.batching import Dataset
 
 
 def squared_error(raw: Tensor, target: Tensor) -> Tensor:
@@ -43,12 +40,3 @@ class Objective(NamedTuple):
     """Pointwise loss of raw score (B,) and target (B,): (B,)."""
     penalties: Mapping[str, float | Tensor]
     """Strength by name of the parameter: a number above zero or, of per-feature parameters, (n_features,)."""
-
-
-@torch.no_grad()
-def mean_loss(raw: Tensor, dataset: Dataset, loss: Callable[[Tensor, Tensor], Tensor]) -> float:
-    """Return the weighted mean loss of raw scores, (n_samples,) or (n_samples, C), over the rows of all ranks."""
-    losses = loss(raw, dataset.target).double()
-    weight = torch.ones_like(losses) if dataset.weight is None else dataset.weight.double()
-    total = dataset.group.all_reduce_sum
-    return float(total(float(weight @ losses)) / total(float(weight.sum())))

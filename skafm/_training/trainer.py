@@ -14,8 +14,8 @@ from skafm._training.collectives import SINGLE_PROCESS, ProcessGroup
 from skafm._training.conversion import intercept_of, tensors_like
 from skafm._training.errors import DivergenceError
 from skafm._training.importance import feature_importances
-from skafm._training.loop import BatchConfig, mean_products, predict, train
-from skafm._training.losses import LOSSES, Objective, mean_loss
+from skafm._training.loop import BatchConfig, mean_loss, mean_products, predict, train
+from skafm._training.losses import LOSSES, Objective
 from skafm._training.optimizers import SOLVERS
 from skafm._training.threads import limit_threads
 from skafm.nn._base import Model
