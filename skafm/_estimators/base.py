@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 
 from skafm._estimators.advice import explain_divergence, remedy_for_no_gain, warn
 from skafm._estimators.callbacks import FitTask
-from skafm._estimators.early_stopping import StoppingCriterion, run_epochs
+from skafm._estimators.early_stopping import StoppingCriterion, keep_certain_gain, run_epochs
 from skafm._estimators.feature_subset import select_features
 from skafm._estimators.fitted_model import FittedModel, working_memory
 from skafm._estimators.fitted_state import (
@@ -135,7 +135,7 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
                 self._target_scale = self._fit_target_scale(train)
                 trainer, dataset, validation_set, score = self._prepare_training(train, validation, resume=resume)
                 from_linear = not resume and getattr(self, "init", "random") == "random"
-                history = self._train(trainer, dataset, score, task, halve_linear=from_linear)
+                history = self._train(trainer, dataset, score, validation_set, task, from_linear=from_linear)
                 evaluated = dataset if validation is None else validation_set
                 constant = trainer.evaluate(evaluated, self._initial_intercept(train))
                 loss = history.losses[-1] if validation is None else trainer.evaluate(evaluated)
@@ -238,19 +238,23 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
         optimization = (self._loss, penalties(self, dataset, stream=stream), self.solver, self.learning_rate)
         return Trainer(module, generator, *optimization, config, dataset.group)
 
-    def _train(self, trainer, dataset, score, task=None, *, halve_linear):
+    def _train(self, trainer, dataset, score, validation, task=None, *, from_linear):
         """Train until the stopping criterion, and return the history.
 
-        With ``halve_linear`` w begins at half of what it is, but what it is counts as epoch 0. Interactions take up a
+        With ``from_linear`` w begins at half of what it is, but what it is counts as epoch 0. Interactions take up a
         part of the main effects: beside a w that has them all, embeddings learn less that holds for new rows.
         """
-        initial = None if score is None else (score(trainer), trainer.snapshot())
-        if halve_linear and hasattr(trainer.model, "linear"):
+        initial, gain_error = None if score is None else (score(trainer), trainer.snapshot()), None
+        if from_linear and hasattr(trainer.model, "linear"):
+            if getattr(self, "l2_linear", None) == "auto" and self.scoring == "loss":
+                gain_error = trainer.gain_error(validation)
+            before = None if gain_error is None else trainer.snapshot()
             trainer.halve_linear(dataset)
         stop = StoppingCriterion(self.max_iter, self.tol, self.n_iter_no_change)
         fitted = lambda: self._fitted_attributes(trainer)  # noqa: E731
-        verbose = self.verbose and dataset.group.rank == 0
-        return run_epochs(trainer, dataset, score, stop, initial=initial, verbose=verbose, task=task, fitted=fitted)
+        reported = {"verbose": self.verbose and dataset.group.rank == 0, "task": task, "fitted": fitted}
+        history = run_epochs(trainer, dataset, score, stop, initial=initial, **reported)
+        return history if gain_error is None else keep_certain_gain(history, trainer, before, gain_error)
 
     def _store_history(self, history, score):
         """Set the attributes that say how the training went."""

@@ -28,10 +28,14 @@ class History(NamedTuple):
     """On the validation set, after each epoch; empty if there is none."""
     initial_score: float = -np.inf
     """On the validation set, of the parameters that the model has if no epoch is better."""
+    initial_is_best: bool = False
+    """Whether the model has them although an epoch has a better score, which may be chance."""
 
     @property
     def best(self):
         """Number of the epoch whose parameters the model has, from 1; 0 if it has those before the first one."""
+        if self.initial_is_best:
+            return 0
         return int(np.argmax([self.initial_score, *self.scores])) if self.scores else len(self.losses)
 
 
@@ -90,6 +94,17 @@ def run_epochs(trainer, dataset, score, stop, *, initial=None, verbose, task=Non
         what = f"{'validation score' if scores else 'loss'} still improved by more than tol={stop.tol}"
         message = f"Maximum iterations (max_iter={stop.max_iter}) reached and the {what}: increase max_iter or tol."
         warn(message, ConvergenceWarning)
+    return history
+
+
+def keep_certain_gain(history, trainer, initial, gain_error):
+    """Restore initial parameters unless the best epoch is better by two standard errors, and return the history.
+
+    Where validation rows are few the best of many epochs is the luckiest one.
+    """
+    if history.best and history.scores[history.best - 1] - history.initial_score <= 2 * gain_error():
+        trainer.restore(initial)
+        history = history._replace(initial_is_best=True)
     return history
 
 

@@ -52,7 +52,7 @@ class FMInitialization(FactorizationMachine):
         if hasattr(module, "linear"):
             fm.linear.weight.detach().copy_(module.linear.weight.detach())
         score = None if validation is None else negative_loss(validation)
-        self._train(self._make_trainer(fm, generator, dataset), dataset, score, halve_linear=True)
+        self._train(self._make_trainer(fm, generator, dataset), dataset, score, validation, from_linear=True)
         return fm
 
     def _given_fm(self, module):

@@ -1,6 +1,8 @@
 """The linear model that training begins with, and the scale of its prior that suits the data."""
 
+import operator
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -8,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
+from torch.func import functional_call
 from torch.nn import Module
 
 from skafm._training.batching import Dataset, compact_features
-from skafm._training.loop import mean_loss
 from skafm._training.losses import LOSSES
 from skafm._training.threads import limit_threads
+from skafm._training.uncertainty import few_rows, mean_and_error
 from skafm.nn._base import Model
-from skafm.nn._linear import SparseLinear
 
 _OPTIONS = {"maxiter": 100, "maxcor": 5}
 """Of SciPy's L-BFGS-B."""
@@ -23,8 +25,6 @@ _PRECISION = 1e-6
 """Share of the objective by which an iteration has to lower it."""
 _LOW_PRECISION = 1e-5
 """Of the models that are compared: with 1e-4 the wrong one is chosen on large data."""
-_FEW_ROWS = 200
-"""With fewer rows in the validation set, scales are compared by cross-validation of the training rows."""
 _N_FOLDS = 5
 
 
@@ -45,7 +45,8 @@ def choose_linear(
     dataset : Dataset
         The training rows.
     validation : Dataset or None
-        If it has few rows, the training rows are cross-validated instead; without one, the scale is 1.
+        Without one, the scale is 1. If it has few rows, the training rows are cross-validated instead, and the scale is
+        the largest whose mean loss is within one standard error of the lowest (Breiman et al., 1984).
     loss : {"squared_error", "log_loss"}
     prior : Tensor of shape (n_features,)
         As for :func:`fit_linear`.
@@ -56,22 +57,28 @@ def choose_linear(
     -------
     scale : float
     """
-    if validation is None:
+    initial = _state(model)
+    folds = [] if validation is None else [(*pair, initial) for pair in _held_out(dataset, validation)]
+    if not folds:
         fit_linear(model, dataset, loss, prior)
         return 1.0
-    initial = _state(model)
-    folds = [(*pair, initial) for pair in _held_out(dataset, validation)]
-    best, lowest = scales[0], np.inf
+    weight = None if dataset.weight is None else torch.cat([cast(Tensor, test.weight) for _, test, _ in folds])
+    mean, found, lowest = partial(mean_and_error, weight=weight, group=dataset.group), [], np.inf
     for scale in scales:
-        total = 0.0
+        losses = []
         for number, (train, test, state) in enumerate(folds):
             _set_state(model, state)  # that of the scale before
             fit_linear(model, train, loss, scale * prior, _LOW_PRECISION)
             folds[number] = train, test, _state(model)
-            total += _linear_loss(model, test, loss)
+            losses.append(_linear_losses(model, test, loss))
+        total = mean(torch.cat(losses))[0]
         if total >= lowest:
             break  # smaller ones are worse, and slow to fit
-        best, lowest = scale, total
+        found.append((scale, torch.cat(losses)))
+        lowest = total
+    best, least = found[-1]
+    if len(folds) > 1:
+        best = next(scale for scale, losses in found if operator.le(*mean(losses - least)))
     _set_state(model, initial)
     fit_linear(model, dataset, loss, best * prior)
     return best
@@ -79,8 +86,8 @@ def choose_linear(
 
 def _held_out(dataset: Dataset, validation: Dataset) -> list[tuple[Dataset, Dataset]]:
     """Return pairs of rows to fit and rows to evaluate."""
-    counts, total = dataset.group.all_gather(len(dataset.rows)), dataset.group.all_reduce_sum
-    if total(len(validation.rows)) >= _FEW_ROWS:
+    counts = dataset.group.all_gather(len(dataset.rows))
+    if not few_rows(validation):
         return [(dataset, validation)]
     n_folds = min(_N_FOLDS, sum(counts))
     first = sum(counts[: dataset.group.rank])  # a row's fold is the same however many ranks there are
@@ -100,10 +107,10 @@ def _set_state(model: Model, state: Sequence[Tensor]) -> None:
 
 
 @torch.no_grad()
-def _linear_loss(model: Model, dataset: Dataset, loss: str) -> float:
-    """Return the loss of the linear part, as a model of its own, on a data set."""
+def _linear_losses(model: Model, dataset: Dataset, loss: str) -> Tensor:
+    """Return the losses (n_samples,) of the linear part, as a model of its own, on a data set."""
     rows, linear = dataset.rows, cast(Module, model.linear)
-    return mean_loss(linear(*rows.slice(0, len(rows))), dataset, LOSSES[loss])
+    return LOSSES[loss](linear(*rows.slice(0, len(rows))), dataset.target)
 
 
 def fit_linear(model: Model, dataset: Dataset, loss: str, prior: Tensor, precision: float = _PRECISION) -> None:
@@ -129,16 +136,13 @@ def fit_linear(model: Model, dataset: Dataset, loss: str, prior: Tensor, precisi
     w0, w = linear.intercept.detach().clone(), linear.weight.detach()[features]
     n_rows, prior = group.all_reduce_sum(len(rows)), prior[features].view(-1, *[1] * (w.ndim - 1))
 
-    compact = SparseLinear(len(own), w.shape[1] if w.ndim > 1 else None, device=w.device, dtype=w.dtype)
-    parameters = compact.intercept, compact.weight
-
     def evaluate(numbers: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         """Return the objective, a mean over the rows, and its gradient."""
         _assign((w0, w), numbers)
-        compact.intercept.data, compact.weight.data = w0, w[positions]
-        losses = LOSSES[loss](compact(*batch, transposed), dataset.target)
+        parameters = {"intercept": w0.clone().requires_grad_(), "weight": w[positions].requires_grad_()}
+        losses = LOSSES[loss](functional_call(linear, parameters, (*batch, transposed)), dataset.target)
         total = losses.sum() if dataset.weight is None else dataset.weight @ losses
-        g0, g = torch.autograd.grad(total, parameters)
+        g0, g = torch.autograd.grad(total, list(parameters.values()))
         g = torch.zeros_like(w).index_copy_(0, positions, g)
         sums = group.all_reduce_sum(_to_vector(total.detach(), g0, g))
         sums += _to_vector((prior * w.square()).sum(), torch.zeros_like(w0), 2 * prior * w)

@@ -18,6 +18,7 @@ from skafm._training.errors import DivergenceError
 from skafm._training.losses import Objective
 from skafm._training.optimizers import Optimizer
 from skafm._training.threads import limit_threads
+from skafm._training.uncertainty import mean_and_error
 from skafm.nn._base import Batch, Model, TransposedBatch
 
 
@@ -230,10 +231,7 @@ def _add_penalties(
 @torch.no_grad()
 def mean_loss(raw: Tensor, dataset: Dataset, loss: Callable[[Tensor, Tensor], Tensor]) -> float:
     """Return the weighted mean loss of raw scores, (n_samples,) or (n_samples, C), over the rows of all ranks."""
-    losses = loss(raw, dataset.target).double()
-    weight = torch.ones_like(losses) if dataset.weight is None else dataset.weight.double()
-    total = dataset.group.all_reduce_sum
-    return float(total(float(weight @ losses)) / total(float(weight.sum())))
+    return mean_and_error(loss(raw, dataset.target), dataset.weight, dataset.group)[0]
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """A training in progress: model, optimizer, random generator, and what the estimators ask of it. No model is known."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from skafm._training.loop import BatchConfig, mean_loss, mean_products, predict,
 from skafm._training.losses import LOSSES, Objective
 from skafm._training.optimizers import SOLVERS
 from skafm._training.threads import limit_threads
+from skafm._training.uncertainty import few_rows, mean_and_error
 from skafm.nn._base import Model
 
 _COARSE = 1e-3
@@ -103,6 +104,21 @@ class Trainer:
         if not math.isfinite(loss):
             raise DivergenceError(f"The validation loss became {loss}")
         return loss
+
+    def gain_error(self, validation: Dataset | None) -> Callable[[], float] | None:
+        """Return a function that gives the standard error of the gain in validation loss since now.
+
+        Returns None if there is no validation set, or if it has enough rows for the error not to matter.
+        """
+        if validation is None or not few_rows(validation):
+            return None
+
+        def losses() -> Tensor:
+            raw = predict(self.model, validation.rows, self.model._predict_batch_size, self.config.memory)
+            return self.objective.loss(raw, validation.target)  # (n_samples,)
+
+        before = losses()
+        return lambda: mean_and_error(losses() - before, validation.weight, self.group)[1]
 
     def center_residuals(self, dataset: Dataset, share: float) -> None:
         """Add to w0 a share of the weighted mean residual, target minus raw score, of a data set."""

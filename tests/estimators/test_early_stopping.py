@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 
 from skafm import AFMClassifier, AFMRegressor, FMClassifier, FMRegressor
-from skafm._estimators.early_stopping import no_improvement
+from skafm._estimators.early_stopping import History, keep_certain_gain, no_improvement
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 ESTIMATORS = [FMRegressor, AFMRegressor, FMClassifier, AFMClassifier]
@@ -46,6 +47,31 @@ def test_best_epoch_is_restored_and_its_score_kept(Estimator, scoring, data):
     else:
         again = -np.mean((model.predict(X[300:]) - y[300:]) ** 2) / np.var(y[:300])
     assert model.validation_scores_[model.best_iter_ - 1] == pytest.approx(again, rel=1e-6)
+
+
+@pytest.mark.parametrize(("gain", "best"), [(0.19, 0), (0.21, 2)])
+def test_epoch_has_to_be_better_than_the_initial_parameters_by_two_standard_errors(gain, best):
+    restored, trainer = [], SimpleNamespace(restore=restored.append)
+    history = History([1.0, 0.9, 0.8], [-1.5, -1.0 + gain, -1.3], initial_score=-1.0)
+    assert keep_certain_gain(history, trainer, "initial", lambda: 0.1).best == best
+    assert restored == ([] if best else ["initial"])
+
+
+@pytest.mark.parametrize(
+    ("n_val", "own", "certain"),
+    [(60, {}, True), (60, {"l2_linear": 0.0}, False), (60, {"scoring": "r2"}, False), (200, {}, False)],
+)
+def test_lucky_epoch_does_not_replace_the_linear_model_where_validation_rows_are_few(n_val, own, certain):
+    """Noise, of which the best of some epochs explains a part by chance; units of other scores are not known."""
+    kept = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        X = np.hstack([np.eye(6)[rng.integers(6, size=100 + n_val)] for _ in range(3)])
+        y = (rng.normal(size=len(X)) > 0).astype(float)
+        model = FMRegressor(random_state=seed, max_iter=5, **own)
+        model.fit(X[:100], y[:100], X_val=X[100:], y_val=y[100:])
+        kept.append(model.best_iter_ == 0)
+    assert (sum(kept) >= 7) == certain
 
 
 @every

@@ -154,6 +154,23 @@ def test_validation_set_of_few_rows_is_not_used(n_rows, best):
     assert choose(dataset(rows, y), dataset(rows[:n_rows], -y[:n_rows]))[0] == best
 
 
+def test_largest_scale_within_one_standard_error_is_chosen_if_validation_rows_are_few():
+    """The folds' losses by Ridge, and the rule of Breiman et al. (1984) on their differences from the lowest."""
+    for seed in range(5):
+        (rows, y), losses = one_hot(150, 30, noise=1.0, seed=seed), {}
+        folds = np.arange(150) % 5
+        for scale in SCALES:
+            losses[scale] = np.empty(150)
+            for fold in range(5):
+                train, test = folds != fold, folds == fold
+                ridge = Ridge(5.0 * scale).fit(rows[train], y[train])
+                losses[scale][test] = (ridge.predict(rows[test]) - y[test]) ** 2
+        lowest = losses[min(SCALES, key=lambda scale: losses[scale].mean())]
+        worse = {scale: loss - lowest for scale, loss in losses.items()}
+        expected = max(s for s, each in worse.items() if each.mean() <= each.std(ddof=1) / 150**0.5)
+        assert choose(dataset(rows, y), dataset(rows[:199], y[:199]))[0] == expected
+
+
 def test_without_a_validation_set_the_scale_is_one():
     scale, model = choose(dataset(*one_hot(300, 30, noise=0.01)))
     assert scale == 1.0
