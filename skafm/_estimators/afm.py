@@ -102,7 +102,7 @@ class AFMRegressor(Regression, _AFM):
 
     Parameters
     ----------
-    n_factors : int, default=16
+    n_factors : int, default=32
         Embedding size k, the length of each v_i; at least 1.
     attention_size : int, default=16
         Attention factor t, the number of hidden units of the attention network; at least 1.
@@ -171,7 +171,7 @@ class AFMRegressor(Regression, _AFM):
 
     def __init__(
         self,
-        n_factors=16,
+        n_factors=32,
         *,
         attention_size=16,
         dropout=0.0,
@@ -242,7 +242,7 @@ class AFMClassifier(Classification, _AFM):
 
     Parameters
     ----------
-    n_factors : int, default=16
+    n_factors : int, default=32
         Embedding size k, the length of each v_i; at least 1.
     attention_size : int, default=16
         Attention factor t, the number of hidden units of the attention network; at least 1.
@@ -251,7 +251,7 @@ class AFMClassifier(Classification, _AFM):
         training; at least 0 and below 1. Not applied in prediction, nor to the attention network.
     {l2_linear}
     {classifier_l2_factors}
-    l2_attention : float, default=0.0
+    l2_attention : float, default=0.001
         L2 penalty on W; at least 0. It is the paper's lambda on another scale: ``lambda / n`` for the lambda of a loss
         that is a sum over n rows.
     {init}
@@ -310,13 +310,13 @@ class AFMClassifier(Classification, _AFM):
 
     def __init__(
         self,
-        n_factors=16,
+        n_factors=32,
         *,
         attention_size=16,
         dropout=0.0,
         l2_linear="auto",
         l2_factors="auto",
-        l2_attention=0.0,
+        l2_attention=0.001,
         init="random",
         freeze_init=False,
         solver="adagrad",

@@ -10,9 +10,9 @@ l2_linear : float or "auto", default="auto"
     training rows in which it is non-zero, weighted, the smallest weight counting as 1, r_i the root mean square of its
     values in them, and P 5 in regressors, 0.5 in classifiers. The linear model is fitted first, by L-BFGS. With early
     stopping c is the one of 16, 4, 1, 1/4 and 1/16 with which it has the lowest loss on the validation set or, if that
-    has fewer than 200 rows, in cross-validation; otherwise c is 1. Training begins with half of its w; if no epoch is
-    better, the linear model is the result. With more than 2^22 weights it is not fitted. In ``partial_fit`` "auto" is
-    0.""",
+    has fewer than 200 rows, the largest within one standard error of it in cross-validation; otherwise c is 1. Training
+    begins with half of its w; if no epoch is better, on fewer than 200 rows by two standard errors, the linear model is
+    the result. With more than 2^22 weights it is not fitted. In ``partial_fit`` "auto" is 0.""",
     "regressor_l2_factors": """\
 l2_factors : float or "auto", default="auto"
     L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero. "auto" adds a prior

@@ -58,7 +58,7 @@ class HOFMRegressor(Regression, _HOFM):
 
     Parameters
     ----------
-    n_factors : int, default=16
+    n_factors : int, default=32
         Embedding size k for each order; at least 1.
     order : int, default=3
         Maximum number of features in an interaction; at least 2, which is the factorization machine. From 5 on, the
@@ -110,7 +110,7 @@ class HOFMRegressor(Regression, _HOFM):
 
     def __init__(
         self,
-        n_factors=16,
+        n_factors=32,
         *,
         order=3,
         dropout=0.0,
@@ -173,7 +173,7 @@ class HOFMClassifier(Classification, _HOFM):
 
     Parameters
     ----------
-    n_factors : int, default=16
+    n_factors : int, default=32
         Embedding size k for each order; at least 1.
     order : int, default=3
         Maximum number of features in an interaction; at least 2, which is the factorization machine. From 5 on, the
@@ -225,7 +225,7 @@ class HOFMClassifier(Classification, _HOFM):
 
     def __init__(
         self,
-        n_factors=16,
+        n_factors=32,
         *,
         order=3,
         dropout=0.0,

@@ -86,7 +86,7 @@ class NFMRegressor(Regression, _NFM):
 
     Parameters
     ----------
-    n_factors : int, default=16
+    n_factors : int, default=32
         Embedding size k, the length of each v_i; at least 1.
     hidden_layer_sizes : tuple of int, default=(64,)
         Number of units of each hidden layer, at least one layer. He and Chua find one layer best.
@@ -156,7 +156,7 @@ class NFMRegressor(Regression, _NFM):
 
     def __init__(
         self,
-        n_factors=16,
+        n_factors=32,
         *,
         hidden_layer_sizes=(64,),
         pooling="sum",
@@ -230,7 +230,7 @@ class NFMClassifier(Classification, _NFM):
 
     Parameters
     ----------
-    n_factors : int, default=16
+    n_factors : int, default=32
         Embedding size k, the length of each v_i; at least 1.
     hidden_layer_sizes : tuple of int, default=(64,)
         Number of units of each hidden layer, at least one layer. He and Chua find one layer best.
@@ -300,7 +300,7 @@ class NFMClassifier(Classification, _NFM):
 
     def __init__(
         self,
-        n_factors=16,
+        n_factors=32,
         *,
         hidden_layer_sizes=(64,),
         pooling="sum",

@@ -51,7 +51,8 @@ def test_best_epoch_is_restored_and_its_score_kept(Estimator, scoring, data):
 
 @pytest.mark.parametrize(("gain", "best"), [(0.19, 0), (0.21, 2)])
 def test_epoch_has_to_be_better_than_the_initial_parameters_by_two_standard_errors(gain, best):
-    restored, trainer = [], SimpleNamespace(restore=restored.append)
+    restored = []
+    trainer = SimpleNamespace(restore=restored.append)
     history = History([1.0, 0.9, 0.8], [-1.5, -1.0 + gain, -1.3], initial_score=-1.0)
     assert keep_certain_gain(history, trainer, "initial", lambda: 0.1).best == best
     assert restored == ([] if best else ["initial"])
