@@ -20,13 +20,14 @@ class FeatureStatistics(NamedTuple):
 
 def feature_statistics(dataset: Dataset) -> FeatureStatistics:
     """Return the statistics of the features of a data set."""
-    rows = dataset.rows
-    weight = torch.ones(len(rows)) if dataset.weight is None else dataset.weight.cpu()
-    weight = weight.double().repeat_interleave(rows.indptr.diff().cpu())  # (N,)
+    rows, weight = dataset.rows, None
     indices, n = rows.indices.cpu(), rows.n_features
+    if dataset.weight is not None:
+        weight = dataset.weight.cpu().double().repeat_interleave(rows.indptr.diff().cpu())  # (N,)
     count = square = np.bincount(indices, weight, minlength=n)
     if rows.values is not None:
-        square = np.bincount(indices, weight * rows.values.cpu().double().square(), minlength=n)
+        squares = rows.values.cpu().double().square()  # (N,)
+        square = np.bincount(indices, squares if weight is None else weight * squares, minlength=n)
     count, square = dataset.group.all_reduce_sum(np.stack([count, square]).astype(np.float64))  # (n_features,)
     scale = np.sqrt(np.divide(square, count, out=np.zeros_like(count), where=count > 0))
     found = count * dataset.mean_weight, scale

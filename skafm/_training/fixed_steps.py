@@ -71,11 +71,11 @@ def compact_entries(indices: Tensor, n_features: int) -> tuple[Tensor, Tensor, T
     slots : Tensor of shape (S,)
         0 to U - 1, and 0 for each copy.
     inverse : Tensor of shape (N,)
-        The number of each entry's feature, below U.
+        The number of each entry's feature, below U, in 32 bits: ``embedding`` sorts them in half of the passes.
     """
     keys, order = indices.sort(stable=True)  # (N,)
     segment = pad((keys[1:] != keys[:-1]).cumsum(0), (1, 0))  # (N,)
-    inverse = torch.empty_like(segment).scatter_(0, order, segment)
+    inverse = torch.empty_like(segment, dtype=torch.int32).scatter_(0, order, segment.int())
     slots = torch.arange(min(len(keys), n_features), device=keys.device)  # (S,)
     features = torch.zeros_like(slots).scatter_(0, segment, keys.long())
     slots = torch.where(slots <= segment[-1], slots, 0)

@@ -1,10 +1,14 @@
 """Attention over the pairs of rows of one length m, all pairs of all rows at once: for a GPU, which waits for no size.
 
-The entries ``v_i x_i`` of the rows are a table (B, m, k); P is here the number of pairs of a row. The attention network
-has the gradients of fact 4 in :mod:`skafm.nn._pairs`; the vectors are pooled by fact 2. Each sum has its order: the
-same numbers give the same bits.
+The entries ``v_i x_i`` of the rows are a table (B, m, k); P is here the number of pairs of a row. The entries of a row
+lie on a circle, and its pairs are those at distance 1, 2, ... up to m/2, at which there are half as many. With the
+entries first, (m, B, k), the pairs of a distance are products of two adjacent blocks, so that nothing is gathered.
+
+The attention network has the gradients of fact 4 in :mod:`skafm.nn._pairs`; the vectors are pooled by fact 2. Each sum
+of pairs has its order.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -38,44 +42,70 @@ def attentional_pooling(
     -------
     Tensor of shape (B, k)
     """
-    n_rows, m, _ = entries.shape
-    left, right = torch.triu_indices(m, m, 1, device=entries.device)  # (P,), (P,)
-    interactions = _Interactions.apply(entries, left, right, matmul_dtype or entries.dtype)  # type: ignore[no-untyped-call]
+    m = entries.shape[1]
+    number = torch.arange(m * (m - 1) // 2, device=entries.device)  # (P,)
+    left = number % m
+    right = (left + number // m + 1) % m
+    interactions = _Interactions.apply(entries, matmul_dtype or entries.dtype)  # type: ignore[no-untyped-call]
     logits = _Logits.apply(interactions, weight, bias, attention_projection)  # type: ignore[no-untyped-call]
-    logits = logits.view(n_rows, -1)  # (B, P)
+    logits = logits.view(len(number), -1).T  # (B, P)
     if exists is not None:  # finite, for a row without a pair: its sum of zeros is zero
         both = exists.index_select(1, left) & exists.index_select(1, right)
         logits = logits.masked_fill(~both, torch.finfo(logits.dtype).min)
     attention = logits.softmax(1)  # (B, P)
-    cells = attention.new_zeros(n_rows, m * m).index_copy(1, left * m + right, attention).view(n_rows, m, m)
+    cells = attention.new_zeros(len(entries), m * m).index_copy(1, left * m + right, attention).view(-1, m, m)
     return (torch.bmm(cells, entries) * entries).sum(1)
 
 
 def bytes_per_row(length: int, k: int, t: int, itemsize: int) -> int:
     """Return the memory that a row of a batch needs in training."""
     n_pairs = length * (length - 1) // 2
-    return itemsize * (n_pairs * (5 * k + 3 * t) + 8 * length * k)
+    return itemsize * (n_pairs * (2 * k + 3 * t) + 12 * length * k)
+
+
+def _circle(entries: Tensor) -> tuple[Tensor, Iterator[tuple[slice, slice, slice]]]:
+    """Return the entries (B, m, k) of rows twice around, (2 m, B, k), and the blocks of their pairs.
+
+    A block has the pairs at one distance: two slices of entries and the slice (B times as many) of these pairs.
+    """
+    n_rows, m, k = entries.shape
+    circle = entries.transpose(0, 1).expand(2, m, n_rows, k).flatten(0, 1)
+
+    def blocks() -> Iterator[tuple[slice, slice, slice]]:
+        for distance in range(1, m // 2 + 1):
+            n, start = m // 2 if 2 * distance == m else m, (distance - 1) * m
+            yield slice(n), slice(distance, distance + n), slice(start * n_rows, (start + n) * n_rows)
+
+    return circle, blocks()
 
 
 class _Interactions(torch.autograd.Function):
-    """The products ``z_i * z_j`` of the pairs, as a type: (B P, k)."""
+    """The products ``z_i * z_j`` of the pairs, as a type: (P B, k), a pair of all rows after another."""
 
     @staticmethod
-    def forward(ctx: Any, entries: Tensor, left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
-        ctx.save_for_backward(entries, left, right)
-        one, other = entries.index_select(1, left), entries.index_select(1, right)  # (B, P, k)
-        return torch.mul(one, other, out=torch.empty_like(one, dtype=dtype)).flatten(0, 1)
+    def forward(ctx: Any, entries: Tensor, dtype: torch.dtype) -> Tensor:
+        ctx.save_for_backward(entries)
+        n_rows, m, k = entries.shape
+        circle, blocks = _circle(entries)
+        interactions = entries.new_empty((m * (m - 1) // 2 * n_rows, k), dtype=dtype)
+        for one, other, pairs in blocks:
+            block = interactions[pairs].view_as(circle[one])  # (m, B, k), or half of it
+            if dtype == entries.dtype:
+                torch.mul(circle[one], circle[other], out=block)
+            else:
+                block.copy_(circle[one] * circle[other])  # on CUDA a product that converts takes longer
+        return interactions
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        entries, left, right = ctx.saved_tensors
-        n_rows, m, k = entries.shape
-        g, numbers = gradients[0].view(n_rows, -1, k), torch.arange(m, device=left.device).unsqueeze(1)
-        g_entries = torch.zeros_like(entries)
-        for index, others in ((left, right), (right, left)):
-            is_end = (index == numbers).to(entries.dtype).expand(n_rows, -1, -1)  # (B, m, P)
-            g_entries.baddbmm_(is_end, g * entries.index_select(1, others))
-        return g_entries, None, None, None
+        (entries,) = ctx.saved_tensors
+        circle, blocks = _circle(entries)
+        g_circle = torch.zeros_like(circle)
+        for one, other, pairs in blocks:
+            g = gradients[0][pairs].to(entries.dtype).view_as(circle[one])
+            g_circle[one].addcmul_(g, circle[other])
+            g_circle[other].addcmul_(g, circle[one])
+        return g_circle.view(2, -1, *circle.shape[1:]).sum(0).transpose(0, 1), None
 
 
 class _Logits(torch.autograd.Function):
