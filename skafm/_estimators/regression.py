@@ -25,9 +25,9 @@ class Regression(RegressorMixin, OnlineTraining):
     """Minimum and maximum of the targets seen, each () or (n_outputs,)."""
     _target_moments: tuple
     """Sum of the weights, and what the units need, of the targets of ``fit``, or of all calls of a stream."""
-    _fitted_loss: tuple
+    _fitted_loss: tuple = "squared_error", {}  # files of version 0.1.0 have no other
     """Name and options of the loss of the training."""
-    _loss_unit: np.ndarray | None
+    _loss_unit: np.ndarray | None = None
     """() or (n_outputs,) What losses are divided by in training, or None."""
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -77,9 +77,12 @@ class Regression(RegressorMixin, OnlineTraining):
         """
         raw = self._predict_raw(X)
         prediction = fitted_loss(self).predict(raw)
-        check_finite(X, prediction)
         bounds = self._prediction_bounds()
-        return prediction if bounds is None else np.clip(prediction, *(b.astype(prediction.dtype) for b in bounds))
+        if bounds is not None:
+            return np.clip(prediction, *(bound.astype(raw.dtype) for bound in bounds))
+        if prediction is not raw:  # which is finite
+            check_finite(X, prediction)
+        return prediction
 
     def score(self, X, y, sample_weight=None):
         """Return the share of the loss of the best constant that the predictions save.
@@ -104,9 +107,10 @@ class Regression(RegressorMixin, OnlineTraining):
         ValueError
             If the input is malformed, or if y is out of the range of the loss.
         """
-        if getattr(self, "_fitted_loss", ("squared_error",))[0] == "squared_error":
+        loss = fitted_loss(self)
+        if loss.name == "squared_error":
             return super().score(X, y, sample_weight)
-        loss, raw = fitted_loss(self), self._predict_raw(X)
+        raw = self._predict_raw(X)
         weight = check_sample_weight(sample_weight, raw, dtype=np.float64, ensure_non_negative=True)
         y, weight = self._check_target(y, weight, SINGLE_PROCESS, training=False)
         check_consistent_length(raw, y)
@@ -204,7 +208,7 @@ class Regression(RegressorMixin, OnlineTraining):
 
     def _set_loss(self):
         """Take the loss from the constructor parameters."""
-        before = fitted_loss(self) if hasattr(self, "_fitted_loss") else None
+        before = fitted_loss(self) if "_fitted_loss" in vars(self) else None
         self._fitted_loss = self.loss, {"quantile": self.quantile} if self.loss == "quantile" else {}
         link = fitted_loss(self).link
         if before is not None and before.link != link:
@@ -217,5 +221,6 @@ class Regression(RegressorMixin, OnlineTraining):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
-        tags.target_tags.positive_only = self.loss == "gamma"
+        # Files of version 0.1.0 have no such parameter.
+        tags.target_tags.positive_only = getattr(self, "loss", None) in {"poisson", "gamma", "tweedie"}
         return tags

@@ -111,9 +111,9 @@ class RegressionLoss:
     def d2(self, y, raw, weight):
         """Return the share of the loss of the best constant that raw scores save; of constant targets 1 or 0."""
         loss, worst = (self.deviance(y, each, weight) for each in (raw, self.constant(y, weight)))
-        if worst > 0:
-            return 1 - loss / worst
-        return float(loss <= 0)
+        if y.min() == y.max() or worst <= 0:
+            return float(loss <= 0)
+        return 1 - loss / worst
 
 
 def fitted_loss(model):
