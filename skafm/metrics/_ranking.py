@@ -1,7 +1,7 @@
 """Metrics of a ranking, averaged over queries; letters in shapes: N rows, Q queries."""
 
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,7 +25,7 @@ class _Ranking(NamedTuple):
         """Return which rows (N,) are relevant and among the first k of their query."""
         return self.relevant if k is None else self.relevant & (self.rank <= k)
 
-    def sum_queries(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def sum_queries(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return the sum (Q,) of the values (N,) of each query."""
         return np.add.reduceat(values, self.starts)
 
@@ -170,7 +170,7 @@ def average_precision_at_k(y_true: ArrayLike, y_score: ArrayLike, qid: ArrayLike
     """
     ranking = _rank(y_true, y_score, qid, k)
     found = np.cumsum(ranking.relevant)  # (N,) relevant rows so far, of all queries
-    before = np.repeat(found[ranking.starts] - ranking.relevant[ranking.starts], _sizes(ranking))  # (N,)
+    before: NDArray[Any] = np.repeat(found[ranking.starts] - ranking.relevant[ranking.starts], _sizes(ranking))  # (N,)
     precision = ranking.within(k) * (found - before) / ranking.rank  # (N,)
     return float(np.mean(ranking.sum_queries(precision) / ranking.n_relevant))
 

@@ -416,6 +416,8 @@ def negative_targets(estimator):  # noqa: ARG001
     return {"check_regressor_multioutput": "has negative targets"}
 
 
-@parametrize_with_checks([FMRegressor(loss="poisson", max_iter=3)], expected_failed_checks=negative_targets)
+@parametrize_with_checks(
+    [FMRegressor(loss="poisson", l2_linear=0.01, max_iter=5)], expected_failed_checks=negative_targets
+)
 def test_estimator_check(estimator, check):
     check(estimator)
