@@ -47,7 +47,7 @@ def found_by_permutation(pipeline, X, y):
 
 def test_attention_weighted_ranking_finds_the_planted_pairs():
     scores = []
-    for seed in range(10):
+    for seed in range(6):
         X, y = plant(seed)
         afm, fm = fit(AFMRegressor, X, y), fit(FMRegressor, X, y)
         scores.append([found(afm, X), found(fm, X), found_by_permutation(afm, X[:1000], y[:1000])])

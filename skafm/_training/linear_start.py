@@ -8,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn import Module
 
 from skafm._training.batching import Dataset, compact_features
@@ -16,6 +15,7 @@ from skafm._training.loop import mean_loss
 from skafm._training.losses import Loss
 from skafm._training.threads import limit_threads
 from skafm.nn._base import Model
+from skafm.nn._linear import SparseLinear
 
 _OPTIONS = {"maxiter": 100, "maxcor": 5}
 """Of SciPy's L-BFGS-B."""
@@ -131,13 +131,16 @@ def fit_linear(model: Model, dataset: Dataset, loss: Loss, prior: Tensor, precis
     w0, w = linear.intercept.detach().clone(), linear.weight.detach()[features]
     n_rows, prior = group.all_reduce_sum(len(rows)), prior[features].view(-1, *[1] * (w.ndim - 1))
 
+    compact = SparseLinear(len(own), w.shape[1] if w.ndim > 1 else None, device=w.device, dtype=w.dtype)
+    parameters = compact.intercept, compact.weight
+
     def evaluate(numbers: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         """Return the objective, a mean over the rows, and its gradient."""
         _assign((w0, w), numbers)
-        parameters = {"intercept": w0.clone().requires_grad_(), "weight": w[positions].requires_grad_()}
-        losses = loss(functional_call(linear, parameters, (*batch, transposed)), dataset.target)
+        compact.intercept.data, compact.weight.data = w0, w[positions]
+        losses = loss(compact(*batch, transposed), dataset.target)
         total = losses.sum() if dataset.weight is None else dataset.weight @ losses
-        g0, g = torch.autograd.grad(total, list(parameters.values()))
+        g0, g = torch.autograd.grad(total, parameters)
         g = torch.zeros_like(w).index_copy_(0, positions, g)
         sums = group.all_reduce_sum(_to_vector(total.detach(), g0, g))
         sums += _to_vector((prior * w.square()).sum(), torch.zeros_like(w0), 2 * prior * w)

@@ -139,7 +139,7 @@ def test_stream_goes_on_with_unknown_users(model, restore):
     """Rows without a user move the item and the average user, and no other."""
     pairs, effects, y = ratings()
     encoder = OneHotEncoder(handle_unknown="ignore").fit(pairs)
-    model = restore(clone(model).set_params(random_state=0, max_iter=20).fit(encoder.transform(pairs), y))
+    model = restore(clone(model).set_params(random_state=0, max_iter=10).fit(encoder.transform(pairs), y))
     unknown, users = encoder.transform(UNKNOWN), model.factors_[:30].copy()
     before = model.predict(unknown)
     for _ in range(60):

@@ -195,7 +195,7 @@ def test_one_call_and_many_take_the_same_steps(Estimator, data):
 @pytest.mark.parametrize(("solver", "learning_rate"), [("adagrad", 0.05), ("adam", 0.01), ("sgd", 0.05)])
 def test_single_rows_after_fit_do_not_make_the_model_worse(Estimator, solver, learning_rate, data):
     X, y = data
-    model = Estimator(random_state=0, solver=solver, learning_rate=learning_rate).fit(X[:1500], y[:1500])
+    model = Estimator(random_state=0, solver=solver, learning_rate=learning_rate, max_iter=10).fit(X[:1500], y[:1500])
     model = pickle.loads(pickle.dumps(model))
     before = model.score(X[1500:], y[1500:])
     for row in range(50):
