@@ -1,7 +1,7 @@
 """The only training loop and the only prediction loop. They take any model and know none."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from torch.nn.functional import embedding_bag
 from skafm._training.batching import CSRRows, Dataset, compact_features, split_batch
 from skafm._training.collectives import Step
 from skafm._training.errors import DivergenceError
+from skafm._training.losses import Loss
 from skafm._training.optimizers import Optimizer
 from skafm._training.threads import limit_threads
 from skafm._training.uncertainty import mean_and_error
@@ -27,8 +28,8 @@ class Objective(NamedTuple):
     that has it, as in libFM, and a batch needs only its own features.
     """
 
-    loss: Callable[[Tensor, Tensor], Tensor]
-    """Pointwise loss of raw score (B,) and target (B,): (B,)."""
+    loss: Loss
+    """Loss of each row, of raw scores (B,) or (B, C) and targets: (B,)."""
     penalties: Mapping[str, float | Tensor]
     """Strength by name of the parameter: a number above zero or, of per-feature parameters, (n_features,)."""
 
@@ -226,7 +227,7 @@ def _add_penalties(
 
 
 @torch.no_grad()
-def mean_loss(raw: Tensor, dataset: Dataset, loss: Callable[[Tensor, Tensor], Tensor]) -> float:
+def mean_loss(raw: Tensor, dataset: Dataset, loss: Loss) -> float:
     """Return the weighted mean loss of raw scores, (n_samples,) or (n_samples, C), over the rows of all ranks."""
     return mean_and_error(loss(raw, dataset.target), dataset.weight, dataset.group)[0]
 
