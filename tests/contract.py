@@ -15,13 +15,14 @@ import pytest
 from contract_explain import ExplainContract
 from contract_fit import FitContract
 from contract_importance import ImportanceContract
+from contract_loss import LossContract
 from contract_module import ModuleContract
 from contract_predict import PredictContract
 from contract_store import StoreContract
 
 
 class ModelContract(
-    ModuleContract, PredictContract, FitContract, StoreContract, ExplainContract, ImportanceContract, ABC
+    ModuleContract, PredictContract, FitContract, LossContract, StoreContract, ExplainContract, ImportanceContract, ABC
 ):
     """What a model says of itself, and the tests that follow from it."""
 

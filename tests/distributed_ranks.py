@@ -65,6 +65,8 @@ def cases():
     return {
         "FMRegressor": (FMRegressor(clip=True, **l2, **COMMON), y),
         "FMRegressor of two targets": (FMRegressor(solver="sgd", **COMMON), np.column_stack([y, -3 * y])),
+        "FMRegressor of counts": (FMRegressor(loss="poisson", **COMMON), np.round(np.exp(y / 2))),
+        "FMRegressor of a quantile": (FMRegressor(loss="quantile", quantile=0.7, **l2, **COMMON), y),
         "FMClassifier": (FMClassifier(solver="adam", class_weight="balanced", **COMMON), labels()),
         "AFMRegressor": (AFMRegressor(l2_attention=0.1, **l2, **COMMON), y),
         "AFMRegressor from FM": (AFMRegressor(init="fm", **COMMON), y),

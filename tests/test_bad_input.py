@@ -464,6 +464,8 @@ OUT_OF_RANGE = {
     "warm_start": SWITCH,
     "shuffle": SWITCH,
     "reduced_precision": SWITCH,
+    "loss": ["mse", "l2", None, 1],
+    "quantile": [0.0, 1.0, "median", None],
     "clip": SWITCH,
     "class_weight": ["equal", [1, 2]],
     "verbose": [-1, "loud"],

@@ -20,13 +20,14 @@ LAYERS = {
     "nn._pairs": {"nn.functional"},
     "inspection": set(),
     "datasets": set(),
+    "metrics": set(),
     "preprocessing": {"_estimators.sklearn_compat"},
     "distributed": {"_training"},
     "onnx": {"_estimators", "inspection", "_version"},
     "__init__": {"_estimators", "_version"},
     "_version": set(),
 }
-WITH_SKLEARN = ("_estimators", "inspection", "datasets", "preprocessing", "onnx", "__init__")
+WITH_SKLEARN = ("_estimators", "inspection", "datasets", "metrics", "preprocessing", "onnx", "__init__")
 # BLAS' idle threads spin for tens of milliseconds after a product, and halve the processor for torch's meanwhile.
 WITHOUT_BLAS = (*WITH_SKLEARN, "_training.collectives")
 

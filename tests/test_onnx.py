@@ -97,6 +97,16 @@ def test_graph_clips_as_the_model_does(Estimator, outputs):
     compare(model.set_params(clip=True), rows, 1e-12)
 
 
+LINKED = {"quantile": Y, "poisson": np.exp(Y), "log_loss": np.abs(np.sin(Y))}
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("loss", LINKED)
+def test_graph_has_the_link_of_the_loss(loss, clip):
+    model = FMRegressor(loss=loss, clip=clip, **SETTINGS).fit(X, LINKED[loss])
+    compare(model, sparse.csr_matrix(2 * X), 1e-12)
+
+
 def test_attention_far_apart_is_no_overflow():
     model = AFMRegressor(**SETTINGS).fit(X, Y)
     model.attention_projection_ = model.attention_projection_ + 1e4

@@ -104,6 +104,7 @@ class AFMRegressor(Regression, _AFM):
     ----------
     n_factors : int, default=32
         Embedding size k, the length of each v_i; at least 1.
+    {loss}
     attention_size : int, default=16
         Attention factor t, the number of hidden units of the attention network; at least 1.
     dropout : float, default=0.0
@@ -173,6 +174,8 @@ class AFMRegressor(Regression, _AFM):
         self,
         n_factors=32,
         *,
+        loss="squared_error",
+        quantile=0.5,
         attention_size=16,
         dropout=0.0,
         l2_linear="auto",
@@ -198,6 +201,8 @@ class AFMRegressor(Regression, _AFM):
         device="cpu",
     ):
         self.n_factors = n_factors
+        self.loss = loss
+        self.quantile = quantile
         self.attention_size = attention_size
         self.dropout = dropout
         self.l2_linear = l2_linear

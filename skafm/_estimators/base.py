@@ -35,8 +35,8 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
 
     _penalties: dict[str, str]
     """The module's parameter -> the constructor parameter that is its L2 penalty."""
-    _loss: str
-    """Name of the loss."""
+    _task: str
+    """"regression" or "classification"."""
     _target_scale: tuple[np.ndarray, np.ndarray]
     """Shift and scale, () or (n_outputs,), from the raw score of training to that of the fitted attributes."""
 
@@ -86,6 +86,14 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
         """Return the number of raw scores of a row, or None for one without an axis of its own."""
 
     @abstractmethod
+    def _measure_loss(self, data):
+        """Set what the loss needs of the targets that a training begins with."""
+
+    @abstractmethod
+    def _make_loss(self, like):
+        """Return the loss of each row; ``like`` is a tensor of the precision and the device of the raw scores."""
+
+    @abstractmethod
     def _initial_intercept(self, data):
         """Return the raw score, in the units of training, of the best constant prediction."""
 
@@ -133,6 +141,7 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
             train, validation = self._split_validation(X, y, sample_weight, given, current_group(), reset=not resume)
             with explain_divergence(self, train.X):
                 self._target_scale = self._fit_target_scale(train)
+                self._measure_loss(train)
                 trainer, dataset, validation_set, score = self._prepare_training(train, validation, resume=resume)
                 from_linear = not resume and getattr(self, "init", "random") == "random"
                 history = self._train(trainer, dataset, score, validation_set, task, from_linear=from_linear)
@@ -158,7 +167,7 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
     def _forget_fit(self):
         """Remove what an earlier fit has left, so that no scorer or callback meets it."""
         own = ["classes_", "fields_", "feature_importances_", "l2_scale_", "_missing_rows", "_training_state"]
-        own += ["_target_range", "_target_moments", "_target_scale"]
+        own += ["_target_range", "_target_moments", "_target_scale", "_fitted_loss", "_loss_unit"]
         for name in (*own, *self._parameter_attributes.values()):
             self.__dict__.pop(name, None)
 
@@ -235,7 +244,8 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
         size = _auto_batch_size(n_samples) if self.batch_size == "auto" else self.batch_size
         rows_per_step = getattr(self, "_training_state", {}).get("rows_per_step", 0) if stream else 0
         config = BatchConfig(size, self.shuffle and not stream, working_memory(), rows_per_step)
-        optimization = (self._loss, penalties(self, dataset, stream=stream), self.solver, self.learning_rate)
+        loss = self._make_loss(dataset.target)
+        optimization = (loss, penalties(self, dataset, stream=stream), self.solver, self.learning_rate)
         return Trainer(module, generator, *optimization, config, dataset.group)
 
     def _train(self, trainer, dataset, score, validation, task=None, *, from_linear):

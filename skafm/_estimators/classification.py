@@ -15,7 +15,7 @@ _BINARY = 2  # classes, with a single raw score
 class Classification(ClassifierMixin, OnlineTraining):
     """Log loss of the raw score, through a sigmoid for two classes and a softmax for more."""
 
-    _loss = "log_loss"
+    _task = "classification"
     _target_checks: dict[str, bool] = {}
     classes_: np.ndarray
     _class_weight: np.ndarray
@@ -160,6 +160,14 @@ class Classification(ClassifierMixin, OnlineTraining):
                 "have a finite weight above zero."
             )
         return weight
+
+    def _make_loss(self, like):  # noqa: ARG002 it has no unit
+        from skafm._training.losses import make_loss
+
+        return make_loss("log_loss")
+
+    def _measure_loss(self, data):
+        """Measure nothing."""
 
     def _fit_target_scale(self, data):  # noqa: ARG002 log-odds have no unit
         return np.zeros(()), np.ones(())

@@ -69,6 +69,7 @@ class DeepCrossRegressor(Regression, _DeepCross):
     ----------
     n_factors : int, default=16
         Embedding size k of each feature; at least 1.
+    {loss}
     hidden_layer_sizes : tuple of int, default=(512, 512, 256, 128, 64)
         Hidden size of each residual unit, at least one unit. The default is that of Shan et al. (2016).
     {fields}
@@ -135,6 +136,8 @@ class DeepCrossRegressor(Regression, _DeepCross):
         self,
         n_factors=16,
         *,
+        loss="squared_error",
+        quantile=0.5,
         hidden_layer_sizes=(512, 512, 256, 128, 64),
         fields="auto",
         dropout=0.0,
@@ -158,6 +161,8 @@ class DeepCrossRegressor(Regression, _DeepCross):
         device="cpu",
     ):
         self.n_factors = n_factors
+        self.loss = loss
+        self.quantile = quantile
         self.hidden_layer_sizes = hidden_layer_sizes
         self.fields = fields
         self.dropout = dropout

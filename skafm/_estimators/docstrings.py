@@ -3,6 +3,20 @@
 import re
 
 _TEXT = {
+    "loss": """\
+loss : str, default="squared_error"
+    What training minimizes in place of ``(y(x_s) - y_s)^2``, under scikit-learn's names:
+
+    - "squared_error", "absolute_error" and "quantile" predict the mean, the median and a quantile; "huber" is the
+      squared error up to delta, the 0.9 quantile of ``|y - median(y)|``, and the absolute error beyond.
+    - "poisson" (counts and rates of events, at least 0), "gamma" (amounts, above 0) and "tweedie" (power 1.5: amounts,
+      at least 0, many of them 0) predict the mean ``exp(raw)``.
+    - "log_loss" (rates from 0 to 1) predicts the mean ``1 / (1 + exp(-raw))``.
+
+    Here ``raw(x)`` is what y(x) stands for above; w0, w, V and explanations are on its scale. ``score`` is D^2 of the
+    loss, R^2 for the squared error.
+quantile : float, default=0.5
+    The quantile to predict with ``loss="quantile"``; between 0 and 1.""",
     "l2_linear": """\
 l2_linear : float or "auto", default="auto"
     L2 penalty on w; at least 0. A feature is penalized once for each row in which it is non-zero; in regressors a
@@ -57,8 +71,8 @@ max_iter : int, default=100
 tol : float, default=1e-3
     Tolerance of the stopping criterion; at least 0. Training stops when the last ``n_iter_no_change`` epochs have not
     improved the best training loss of the earlier epochs by more than ``tol``; with early stopping, when they have not
-    improved the best validation score. The loss of a regressor that always predicts the mean of y is 1, whatever the
-    units of y.
+    improved the best validation score. The loss of a regressor that always predicts the best constant, such as the
+    mean of y, is 1, whatever the units of y and the loss (about 1 if a loss that resists outliers meets some).
 n_iter_no_change : int, default=5
     Number of epochs without sufficient improvement, see ``tol``, after which training stops; at least 1.
 early_stopping : bool or "auto", default="auto"
@@ -69,8 +83,8 @@ validation_fraction : float, default=0.1
     Fraction of the rows to hold out as validation set, unless ``fit`` is given ``X_val``; between 0 and 1. Classifiers
     stratify the split by class.
 scoring : str or callable, default="loss"
-    Validation score. "loss" is the negative mean loss without penalties, of a regressor in units of the standardized y.
-    Any other value is a scorer of scikit-learn: a name, or a callable ``scorer(estimator, X, y)``.
+    Validation score. "loss" is the negative mean loss without penalties, of a regressor in units of the loss of the
+    best constant. Any other value is a scorer of scikit-learn: a name, or a callable ``scorer(estimator, X, y)``.
 warm_start : bool, default=False
     Whether ``fit`` continues from the parameters of the previous fit, with a new optimizer.
 shuffle : bool, default=True
@@ -93,7 +107,7 @@ device : {"cpu", "cuda", "auto"}, str or torch.device, default="cpu"
     Device to compute on. "auto" is CUDA if torch finds it, otherwise the CPU.""",
     "regressor_linear_": """\
 intercept_ : float or ndarray of shape (n_outputs,)
-    Intercept w0, in the units of y.
+    Intercept w0, in the units of y; with the link of ``loss`` on the scale of the raw score, as all parameters.
 linear_coef_ : ndarray of shape (n_features,) or (n_outputs, n_features)
     Linear weights w, in the units of y.""",
     "classifier_linear_": """\
@@ -122,7 +136,7 @@ l2_scale_ : float
     Factor c of "auto" penalties: chosen on the data if ``l2_linear`` is "auto" and there is a validation set,
     otherwise 1. Set by ``fit`` only.
 loss_curve_ : list of float
-    Mean training objective (see above) over each epoch; of a regressor in units of the standardized y.
+    Mean training objective (see above) over each epoch; of a regressor in units of the loss of the best constant.
 validation_scores_ : list of float or None
     Validation score after each epoch; None without early stopping.
 n_features_in_ : int

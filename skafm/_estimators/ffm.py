@@ -53,6 +53,7 @@ class FFMRegressor(Regression, _FFM):
     ----------
     n_factors : int, default=4
         Embedding size k of each feature for each field; at least 1.
+    {loss}
     {fields}
     dropout : float, default=0.0
         Probability of dropping each of the k pooled interactions of a row during training; at least 0 and below 1. Not
@@ -104,6 +105,8 @@ class FFMRegressor(Regression, _FFM):
         self,
         n_factors=4,
         *,
+        loss="squared_error",
+        quantile=0.5,
         fields="auto",
         dropout=0.0,
         l2_linear="auto",
@@ -125,6 +128,8 @@ class FFMRegressor(Regression, _FFM):
         device="cpu",
     ):
         self.n_factors = n_factors
+        self.loss = loss
+        self.quantile = quantile
         self.fields = fields
         self.dropout = dropout
         self.l2_linear = l2_linear

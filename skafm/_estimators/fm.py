@@ -63,6 +63,7 @@ class FMRegressor(Regression, _FM):
     ----------
     n_factors : int, default=32
         Embedding size k, the length of each v_i; at least 1.
+    {loss}
     dropout : float, default=0.0
         Probability of dropping each of the k pooled interactions ``sum_{i<j} v_if v_jf x_i x_j`` of a row during
         training; at least 0 and below 1. Not applied in prediction.
@@ -116,6 +117,8 @@ class FMRegressor(Regression, _FM):
         self,
         n_factors=32,
         *,
+        loss="squared_error",
+        quantile=0.5,
         dropout=0.0,
         l2_linear="auto",
         l2_factors="auto",
@@ -136,6 +139,8 @@ class FMRegressor(Regression, _FM):
         device="cpu",
     ):
         self.n_factors = n_factors
+        self.loss = loss
+        self.quantile = quantile
         self.dropout = dropout
         self.l2_linear = l2_linear
         self.l2_factors = l2_factors

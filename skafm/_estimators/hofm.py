@@ -60,6 +60,7 @@ class HOFMRegressor(Regression, _HOFM):
     ----------
     n_factors : int, default=32
         Embedding size k for each order; at least 1.
+    {loss}
     order : int, default=3
         Maximum number of features in an interaction; at least 2, which is the factorization machine. From 5 on, the
         power sums cancel in float32: pass X in float64.
@@ -112,6 +113,8 @@ class HOFMRegressor(Regression, _HOFM):
         self,
         n_factors=32,
         *,
+        loss="squared_error",
+        quantile=0.5,
         order=3,
         dropout=0.0,
         l2_linear="auto",
@@ -133,6 +136,8 @@ class HOFMRegressor(Regression, _HOFM):
         device="cpu",
     ):
         self.n_factors = n_factors
+        self.loss = loss
+        self.quantile = quantile
         self.order = order
         self.dropout = dropout
         self.l2_linear = l2_linear

@@ -5,6 +5,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skafm._estimators.base import FactorizationMachine
 from skafm._estimators.fitted_state import parameters_from_attributes
+from skafm._estimators.regression_losses import check_same_link
 from skafm._estimators.scoring import negative_loss
 
 _FM_PARAMETERS = {"linear.intercept": "intercept_", "linear.weight": "linear_coef_", "factors": "factors_"}
@@ -70,6 +71,7 @@ class FMInitialization(FactorizationMachine):
         theirs, own = (getattr(model, "classes_", np.empty(0)) for model in (self.init, self))
         if not np.array_equal(theirs, own):
             raise ValueError("init must have been fitted on the same target, the same classes or a regression target.")
+        check_same_link(self.init, self)
         outputs, given = tuple(intercept_of(module)[1].shape), np.shape(self.init.intercept_)
         if given != outputs:
             raise ValueError(

@@ -88,6 +88,7 @@ class NFMRegressor(Regression, _NFM):
     ----------
     n_factors : int, default=32
         Embedding size k, the length of each v_i; at least 1.
+    {loss}
     hidden_layer_sizes : tuple of int, default=(64,)
         Number of units of each hidden layer, at least one layer. He and Chua find one layer best.
     pooling : {"sum", "attention"}, default="sum"
@@ -158,6 +159,8 @@ class NFMRegressor(Regression, _NFM):
         self,
         n_factors=32,
         *,
+        loss="squared_error",
+        quantile=0.5,
         hidden_layer_sizes=(64,),
         pooling="sum",
         attention_size=16,
@@ -184,6 +187,8 @@ class NFMRegressor(Regression, _NFM):
         device="cpu",
     ):
         self.n_factors = n_factors
+        self.loss = loss
+        self.quantile = quantile
         self.hidden_layer_sizes = hidden_layer_sizes
         self.pooling = pooling
         self.attention_size = attention_size

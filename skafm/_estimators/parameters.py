@@ -4,6 +4,7 @@ from numbers import Integral, Real
 
 from sklearn.metrics import get_scorer_names
 
+from skafm._estimators.regression_losses import KINDS
 from skafm._estimators.sklearn_compat import HasMethods, Interval, StrOptions
 
 TRAINING = {
@@ -27,7 +28,11 @@ TRAINING = {
     "device": "no_validation",  # torch validates it
 }
 """Of all estimators."""
-REGRESSION = {"clip": ["boolean"]}
+REGRESSION = {
+    "loss": [StrOptions(set(KINDS))],
+    "quantile": [Interval(Real, 0, 1, closed="neither")],
+    "clip": ["boolean"],
+}
 CLASSIFICATION = {"class_weight": [dict, StrOptions({"balanced"}), None]}
 ATTENTION = {
     "attention_size": [Interval(Integral, 1, None, closed="left")],

@@ -23,6 +23,8 @@ class OnlineTraining(NewFeatures):
             resume, share = self._update_target_scale(train)
         else:
             self._target_scale = self._fit_target_scale(train)
+        if not resume:
+            self._measure_loss(train)
         with explain_divergence(self, train.X):
             loss = self._resume_stream(train, share) if resume else self._begin_stream(train)
         self.loss_curve_ = [*getattr(self, "loss_curve_", [])[1 - _MAX_LOSSES :], loss]

@@ -5,28 +5,30 @@ from functools import reduce
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.exceptions import DataConversionWarning
+from sklearn.utils import check_consistent_length
 
 from skafm._estimators.advice import warn
 from skafm._estimators.partial_fit import OnlineTraining
-from skafm._estimators.sklearn_compat import fit_context
-
-_NEW_UNITS = 1e3
-"""If the spread of a stream's targets grows by more than this factor in one call, training begins anew."""
-_MOVED = 0.01
-"""If a call moves the mean of a stream's targets by more than this part of their spread, the intercept follows."""
-_MARGIN = 1e3
-"""By this factor the units of y stay within the range of the precision of X."""
+from skafm._estimators.regression_losses import fitted_loss
+from skafm._estimators.sklearn_compat import check_sample_weight, fit_context
+from skafm._estimators.target_units import gather
+from skafm._estimators.validation import check_finite
+from skafm._training.collectives import SINGLE_PROCESS
 
 
 class Regression(RegressorMixin, OnlineTraining):
-    """Squared error of the target, which is standardized for training; y may have several columns."""
+    """A loss of the target, which has units of its own in training; y may have several columns."""
 
-    _loss = "squared_error"
+    _task = "regression"
     _target_checks = {"y_numeric": True, "multi_output": True}
     _target_range: tuple
     """Minimum and maximum of the targets seen, each () or (n_outputs,)."""
     _target_moments: tuple
-    """Sum of the weights, mean and standard deviation of the targets of ``fit``, or of all calls of a stream."""
+    """Sum of the weights, and what the units need, of the targets of ``fit``, or of all calls of a stream."""
+    _fitted_loss: tuple = "squared_error", {}  # files of version 0.1.0 have no other
+    """Name and options of the loss of the training."""
+    _loss_unit: np.ndarray | None = None
+    """() or (n_outputs,) What losses are divided by in training, or None."""
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
@@ -74,12 +76,60 @@ class Regression(RegressorMixin, OnlineTraining):
             In the units of y; with ``clip`` within the range of the y it was trained on.
         """
         raw = self._predict_raw(X)
+        prediction = fitted_loss(self).predict(raw)
         bounds = self._prediction_bounds()
-        return raw if bounds is None else np.clip(raw, *(bound.astype(raw.dtype) for bound in bounds))
+        if bounds is not None:
+            return np.clip(prediction, *(bound.astype(raw.dtype) for bound in bounds))
+        if prediction is not raw:  # which is finite
+            check_finite(X, prediction)
+        return prediction
+
+    def score(self, X, y, sample_weight=None):
+        """Return the share of the loss of the best constant that the predictions save.
+
+        Parameters
+        ----------
+        X : {sparse matrix or array, array-like} of shape (n_samples, n_features)
+            Computed in the precision of the fitted attributes.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets, in the range of the loss.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Sample weights.
+
+        Returns
+        -------
+        float
+            R^2 or, of a loss other than the squared error, D^2 (scikit-learn's ``d2_tweedie_score`` and others), the
+            mean over several targets. 1 is the best, 0 that of the best constant for ``y``.
+
+        Raises
+        ------
+        ValueError
+            If the input is malformed, or if y is out of the range of the loss.
+        """
+        loss = fitted_loss(self)
+        if loss.name == "squared_error":
+            return super().score(X, y, sample_weight)
+        raw = self._predict_raw(X)
+        weight = check_sample_weight(sample_weight, raw, dtype=np.float64, ensure_non_negative=True)
+        y, weight = self._check_target(y, weight, SINGLE_PROCESS, training=False)
+        check_consistent_length(raw, y)
+        shift, scale = self._target_scale
+        y, raw = self._encode_target(y), (self._clip_raw(raw, loss) - shift) / scale
+        pairs = zip(np.atleast_2d(y.T), np.atleast_2d(raw.T), strict=True)
+        return float(np.mean([loss.d2(*pair, weight) for pair in pairs]))
 
     def _prediction_bounds(self):
         """Return the least and greatest prediction, or None without ``clip``."""
         return self._target_range if self.clip else None
+
+    def _clip_raw(self, raw, loss):
+        """Return raw scores with their predictions within the bounds."""
+        bounds = self._prediction_bounds()
+        if bounds is None:
+            return raw
+        with np.errstate(divide="ignore"):  # the logarithm of 0
+            return np.clip(raw, *(loss.reference.link.link(np.asarray(bound)) for bound in bounds))
 
     def _check_target(self, y, weight, group, *, training):
         try:
@@ -93,6 +143,9 @@ class Regression(RegressorMixin, OnlineTraining):
             warn(message, DataConversionWarning)
             y = y.ravel()
         if training:
+            self._set_loss()
+        fitted_loss(self).check(y)
+        if training:
             low, high = getattr(self, "_target_range", (np.inf, -np.inf))
             seen = y[weight > 0]
             lows, highs = zip(*group.all_gather((seen.min(axis=0), seen.max(axis=0))), strict=True)
@@ -100,37 +153,21 @@ class Regression(RegressorMixin, OnlineTraining):
         return y, weight
 
     def _fit_target_scale(self, data):
-        self._target_moments = _moments(data)
-        return self._scale_of_moments(data.X.dtype)
-
-    def _scale_of_moments(self, dtype):
-        """Return mean and standard deviation of the targets so far, if numbers of the type can be in such units."""
-        _, mean, scale = self._target_moments
-        double, precision = np.finfo(np.float64), np.finfo(dtype)
-        rounding = np.maximum(10 * double.eps * np.abs(mean), double.tiny)
-        constant = scale <= rounding
-        if not np.all(constant | ((scale > precision.tiny * _MARGIN) & (scale < precision.max / _MARGIN))):
-            raise ValueError(
-                f"y has a standard deviation of {scale}, out of the range of {dtype}, the precision of X: "
-                "pass y in other units, or X in float64."
-            )
-        return mean, np.where(constant, np.maximum(rounding, precision.tiny * _MARGIN), scale)
+        loss = fitted_loss(self)
+        self._target_moments = loss.units.measure(data, loss)
+        return loss.units.shift_and_scale(self._target_moments, data.X.dtype)
 
     def _update_target_scale(self, data):
         self._check_n_targets(data.y)
-        (weight_before, mean_before, _), (_, scale_before) = self._target_moments, self._target_scale
-        self._target_moments = _combine_moments(self._target_moments, _moments(data))
-        self._target_scale = self._scale_of_moments(data.X.dtype)
-        weight, mean, _ = self._target_moments
-        # If the targets had (almost) no spread until now, nothing was learned that a rescaled model could keep.
-        resume = bool(np.any(scale_before * _NEW_UNITS >= self._target_scale[1]))
-        moved = bool(np.any(np.abs(mean - mean_before) > _MOVED * self._target_scale[1]))
-        return resume, float(1 - weight_before / weight) if moved else 0.0
+        loss, before, scale_before = fitted_loss(self), self._target_moments, self._target_scale[1]
+        self._target_moments = after = loss.units.combine(before, loss.units.measure(data, loss))
+        self._target_scale = loss.units.shift_and_scale(after, data.X.dtype)
+        scale = self._target_scale[1]
+        return loss.units.can_resume(before, scale_before, scale), loss.units.share_of_residual(before, after, scale)
 
     def _encode_target(self, y):
         self._check_n_targets(y)
-        shift, scale = self._target_scale
-        return (y - shift) / scale
+        return fitted_loss(self).units.encode(y, *self._target_scale)
 
     def _check_n_targets(self, y):
         before = self._target_scale[0].shape
@@ -147,40 +184,43 @@ class Regression(RegressorMixin, OnlineTraining):
         return None if y.ndim == 1 else y.shape[1]
 
     def _initial_intercept(self, data):
-        return np.zeros(data.y.shape[1:])
+        loss = fitted_loss(self)
+        if loss.name == "squared_error":  # the mean of the encoded targets is 0
+            return np.zeros(data.y.shape[1:])
+        return self._of_each_target(data, loss.constant)
+
+    def _measure_loss(self, data):
+        loss = fitted_loss(self)
+        # The squared error of the mean is 1 by its units.
+        self._loss_unit = None if loss.name == "squared_error" else self._of_each_target(data, loss.unit)
+
+    def _of_each_target(self, data, function):
+        """Return a function of encoded targets (n,) and weights, of all ranks, for each target: () or (n_outputs,)."""
+        y, weight = gather(data)
+        columns = np.atleast_2d(self._encode_target(y).T)  # (C, n)
+        return np.reshape([function(column, weight) for column in columns], y.shape[1:])
+
+    def _make_loss(self, like):
+        from skafm._training.losses import make_loss
+
+        loss = fitted_loss(self)
+        return make_loss(loss.kind.function, self._loss_unit, like, **loss.options)
+
+    def _set_loss(self):
+        """Take the loss from the constructor parameters."""
+        before = fitted_loss(self) if "_fitted_loss" in vars(self) else None
+        self._fitted_loss = self.loss, {"quantile": self.quantile} if self.loss == "quantile" else {}
+        link = fitted_loss(self).link
+        if before is not None and before.link != link:
+            raise ValueError(
+                f"The model was fitted with loss={before.name!r}, whose link is {before.link}, and loss={self.loss!r} "
+                f"has the link {link}: with warm_start=True and in partial_fit the link must not change. Use "
+                "warm_start=False to fit anew."
+            )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
+        # Files of version 0.1.0 have no such parameter.
+        tags.target_tags.positive_only = getattr(self, "loss", None) in {"poisson", "gamma", "tweedie"}
         return tags
-
-
-def _moments(data):
-    """Return the sum of the weights, and weighted mean and standard deviation of the targets of all ranks."""
-    group = data.group
-    weight = group.all_reduce_sum(data.weight.sum())
-    mean = group.all_reduce_sum(_weighted_sum(data.weight, data.y)) / weight
-    off = data.y - mean
-    unit = _unit(np.max(group.all_gather(np.abs(off).max(axis=0)), axis=0))
-    return weight, mean, unit * np.sqrt(group.all_reduce_sum(_weighted_sum(data.weight, (off / unit) ** 2)) / weight)
-
-
-def _combine_moments(first, second):
-    """Return the moments of two sets of targets together (Chan, Golub and LeVeque, 1979)."""
-    (weight_1, mean_1, std_1), (weight_2, mean_2, std_2) = first, second
-    weight, off = weight_1 + weight_2, mean_2 - mean_1
-    share_1, share_2 = weight_1 / weight, weight_2 / weight
-    unit = _unit(np.max([np.abs(off), std_1, std_2], axis=0))
-    between = share_1 * share_2 * (off / unit) ** 2
-    std = unit * np.sqrt(share_1 * (std_1 / unit) ** 2 + share_2 * (std_2 / unit) ** 2 + between)
-    return weight, mean_1 + share_2 * off, std
-
-
-def _unit(largest):
-    """Return the power of 2 by which to divide numbers up to ``largest``: their squares stay in range, exactly."""
-    return np.clip(2.0 ** np.frexp(largest)[1], np.finfo(np.float64).tiny, np.finfo(np.float64).max)
-
-
-def _weighted_sum(weight, values):
-    """Return the weighted sum of the rows of values (n,) or (n, C); without BLAS, whose idle threads slow torch's."""
-    return (values.T * weight).sum(axis=-1)

@@ -8,15 +8,15 @@ c. The second term is a prior: over all rows it amounts to ``c P r_i``, so that 
 import math
 
 _BASE = {
-    "log_loss": {"linear.weight": 0.0, "factors": 0.003},
-    "squared_error": {"linear.weight": 0.0, "factors": 0.01},
+    "classification": {"linear.weight": 0.0, "factors": 0.003},
+    "regression": {"linear.weight": 0.0, "factors": 0.01},
 }
-"""By loss and parameter."""
+"""By task and parameter."""
 _PRIOR = {
-    "log_loss": {"linear.weight": 0.5, "factors": 2.0},
-    "squared_error": {"linear.weight": 5.0, "factors": 4.0},
+    "classification": {"linear.weight": 0.5, "factors": 2.0},
+    "regression": {"linear.weight": 5.0, "factors": 4.0},
 }
-"""P, by loss and parameter."""
+"""P, by task and parameter. Of a regressor's loss the unit is about that of the best constant, whatever the loss."""
 _SCALES = (16.0, 4.0, 1.0, 1 / 4, 1 / 16)
 """What c may be."""
 _MAX_WEIGHTS = 2**22
@@ -29,7 +29,7 @@ def penalties(estimator, dataset, *, stream):
 
     values = {name: getattr(estimator, parameter) for name, parameter in estimator._penalties.items()}
     auto = [name for name, value in values.items() if value == "auto"]
-    base, prior = _BASE[estimator._loss], _PRIOR[estimator._loss]
+    base, prior = _BASE[estimator._task], _PRIOR[estimator._task]
     values |= {name: base[name] for name in auto}
     if not auto or stream:  # the rows of a stream to come are not known
         return values
@@ -47,7 +47,7 @@ def choose_linear(estimator, module, dataset, validation):
     prior = _linear_prior(estimator, module, dataset)
     if prior is None:
         return 1.0
-    return linear_start.choose_linear(module, dataset, validation, estimator._loss, prior, _SCALES)
+    return linear_start.choose_linear(module, dataset, validation, estimator._make_loss(dataset.target), prior, _SCALES)
 
 
 def fit_linear(estimator, module, dataset):
@@ -56,7 +56,8 @@ def fit_linear(estimator, module, dataset):
 
     prior = _linear_prior(estimator, module, dataset)
     if prior is not None:
-        linear_start.fit_linear(module, dataset, estimator._loss, estimator.l2_scale_ * prior)
+        loss = estimator._make_loss(dataset.target)
+        linear_start.fit_linear(module, dataset, loss, estimator.l2_scale_ * prior)
 
 
 def _linear_prior(estimator, module, dataset):
@@ -67,7 +68,7 @@ def _linear_prior(estimator, module, dataset):
         return None
     scale = feature_statistics(dataset).scale
     few = int(scale.count_nonzero()) * module.linear.intercept.numel() <= _MAX_WEIGHTS
-    prior = _PRIOR[estimator._loss]["linear.weight"] / (_n_averaged(dataset) * dataset.mean_weight)
+    prior = _PRIOR[estimator._task]["linear.weight"] / (_n_averaged(dataset) * dataset.mean_weight)
     return prior * scale if few else None
 
 

@@ -1,5 +1,6 @@
 """Everything that the estimators need of scikit-learn and that is private, or not in all supported versions."""
 
+from sklearn._loss import loss as losses
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
@@ -25,5 +26,6 @@ __all__ = [
     "check_feature_names_in",
     "check_sample_weight",
     "fit_context",
+    "losses",
     "with_callbacks",
 ]

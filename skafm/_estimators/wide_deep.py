@@ -63,6 +63,7 @@ class WideDeepRegressor(Regression, _WideDeep):
     ----------
     n_factors : int, default=16
         Embedding size k of each feature; at least 1.
+    {loss}
     hidden_layer_sizes : tuple of int, default=(1024, 512, 256)
         Number of units of each hidden layer, at least one layer. The default is that of Xiao et al. (2017).
     {fields}
@@ -122,6 +123,8 @@ class WideDeepRegressor(Regression, _WideDeep):
         self,
         n_factors=16,
         *,
+        loss="squared_error",
+        quantile=0.5,
         hidden_layer_sizes=(1024, 512, 256),
         fields="auto",
         dropout=0.0,
@@ -146,6 +149,8 @@ class WideDeepRegressor(Regression, _WideDeep):
         device="cpu",
     ):
         self.n_factors = n_factors
+        self.loss = loss
+        self.quantile = quantile
         self.hidden_layer_sizes = hidden_layer_sizes
         self.fields = fields
         self.dropout = dropout

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.nn import Module
 
 from skafm._training.batching import Dataset, compact_features
-from skafm._training.losses import LOSSES
+from skafm._training.losses import Loss
 from skafm._training.threads import limit_threads
 from skafm._training.uncertainty import few_rows, mean_and_error
 from skafm.nn._base import Model
@@ -32,7 +32,7 @@ def choose_linear(
     model: Model,
     dataset: Dataset,
     validation: Dataset | None,
-    loss: str,
+    loss: Loss,
     prior: Tensor,
     scales: Sequence[float],
 ) -> float:
@@ -47,7 +47,8 @@ def choose_linear(
     validation : Dataset or None
         Without one, the scale is 1. If it has few rows, the training rows are cross-validated instead, and the scale is
         the largest whose mean loss is within one standard error of the lowest (Breiman et al., 1984).
-    loss : {"squared_error", "log_loss"}
+    loss : callable
+        Takes raw scores (B,) or (B, C) and targets, and returns the loss of each row (B,).
     prior : Tensor of shape (n_features,)
         As for :func:`fit_linear`.
     scales : sequence of float
@@ -107,13 +108,13 @@ def _set_state(model: Model, state: Sequence[Tensor]) -> None:
 
 
 @torch.no_grad()
-def _linear_losses(model: Model, dataset: Dataset, loss: str) -> Tensor:
+def _linear_losses(model: Model, dataset: Dataset, loss: Loss) -> Tensor:
     """Return the losses (n_samples,) of the linear part, as a model of its own, on a data set."""
     rows, linear = dataset.rows, cast(Module, model.linear)
-    return LOSSES[loss](linear(*rows.slice(0, len(rows))), dataset.target)
+    return loss(linear(*rows.slice(0, len(rows))), dataset.target)
 
 
-def fit_linear(model: Model, dataset: Dataset, loss: str, prior: Tensor, precision: float = _PRECISION) -> None:
+def fit_linear(model: Model, dataset: Dataset, loss: Loss, prior: Tensor, precision: float = _PRECISION) -> None:
     """Fit the linear part of a model, as a model of its own, by L-BFGS from its present parameters.
 
     Minimizes the weighted sum of the losses of the rows of all ranks plus ``sum_i prior_i ||w_i||^2``.
@@ -123,7 +124,8 @@ def fit_linear(model: Model, dataset: Dataset, loss: str, prior: Tensor, precisi
     model : Model
         Its ``linear`` is changed in place, w only in the rows of features that the data set has.
     dataset : Dataset
-    loss : {"squared_error", "log_loss"}
+    loss : callable
+        Takes raw scores (B,) or (B, C) and targets, and returns the loss of each row (B,).
     prior : Tensor of shape (n_features,)
     precision : float, optional
         Fit until an iteration lowers the objective by no more than this share of it.
@@ -140,7 +142,7 @@ def fit_linear(model: Model, dataset: Dataset, loss: str, prior: Tensor, precisi
         """Return the objective, a mean over the rows, and its gradient."""
         _assign((w0, w), numbers)
         parameters = {"intercept": w0.clone().requires_grad_(), "weight": w[positions].requires_grad_()}
-        losses = LOSSES[loss](functional_call(linear, parameters, (*batch, transposed)), dataset.target)
+        losses = loss(functional_call(linear, parameters, (*batch, transposed)), dataset.target)
         total = losses.sum() if dataset.weight is None else dataset.weight @ losses
         g0, g = torch.autograd.grad(total, list(parameters.values()))
         g = torch.zeros_like(w).index_copy_(0, positions, g)

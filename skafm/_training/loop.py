@@ -15,7 +15,7 @@ from skafm._training import fixed_steps
 from skafm._training.batching import CSRRows, Dataset, compact_features, split_batch
 from skafm._training.collectives import Step
 from skafm._training.errors import DivergenceError
-from skafm._training.losses import Objective
+from skafm._training.losses import Loss, Objective
 from skafm._training.optimizers import Optimizer
 from skafm._training.threads import limit_threads
 from skafm._training.uncertainty import mean_and_error
@@ -229,7 +229,7 @@ def _add_penalties(
 
 
 @torch.no_grad()
-def mean_loss(raw: Tensor, dataset: Dataset, loss: Callable[[Tensor, Tensor], Tensor]) -> float:
+def mean_loss(raw: Tensor, dataset: Dataset, loss: Loss) -> float:
     """Return the weighted mean loss of raw scores, (n_samples,) or (n_samples, C), over the rows of all ranks."""
     return mean_and_error(loss(raw, dataset.target), dataset.weight, dataset.group)[0]
 

@@ -15,7 +15,7 @@ from skafm._training.conversion import intercept_of, tensors_like
 from skafm._training.errors import DivergenceError
 from skafm._training.importance import feature_importances
 from skafm._training.loop import BatchConfig, mean_loss, mean_products, predict, train
-from skafm._training.losses import LOSSES, Objective
+from skafm._training.losses import Loss, Objective
 from skafm._training.optimizers import SOLVERS
 from skafm._training.threads import limit_threads
 from skafm._training.uncertainty import few_rows, mean_and_error
@@ -34,7 +34,8 @@ class Trainer:
         Trained in place: its parameters that require a gradient.
     generator : torch.Generator
         Draws the order of the rows, and the model's dropout.
-    loss : {"squared_error", "log_loss"}
+    loss : callable
+        Takes raw scores (B,) or (B, C) and targets, and returns the loss of each row (B,).
     penalties : dict of str to float or Tensor of shape (n_features,)
         L2, by name of the parameter.
     solver : {"adagrad", "adam", "sgd"}
@@ -53,7 +54,7 @@ class Trainer:
         self,
         model: Model,
         generator: torch.Generator,
-        loss: str,
+        loss: Loss,
         penalties: Mapping[str, float | Tensor],
         solver: str,
         learning_rate: float,
@@ -71,7 +72,7 @@ class Trainer:
         trained = {name: p.detach() for name, p in parameters.items() if p.requires_grad}
         self.optimizer = SOLVERS[solver](trained, learning_rate)
         used = {n: each for n, each in penalties.items() if n in trained and (isinstance(each, Tensor) or each > 0)}
-        self.objective = Objective(LOSSES[loss], used)
+        self.objective = Objective(loss, used)
 
     def epochs(self, dataset: Dataset) -> Iterator[float]:
         """Train one epoch for each item that the caller takes, and yield its loss."""

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skafm._estimators.fitted_state import separate_intercept
 from skafm._estimators.fm import FMClassifier, FMRegressor
+from skafm._estimators.regression_losses import fitted_loss
 
 
 class Entries(NamedTuple):
@@ -68,11 +69,12 @@ def add_results(graph, model, entries, *, ravel):
     single = np.ndim(model.intercept_) == 0
     if hasattr(model, "classes_"):
         return _classify(graph, model.classes_, raw, single=single)
+    prediction = {"identity": lambda each: each, "log": graph.Exp, "logit": graph.Sigmoid}[fitted_loss(model).link](raw)
     bounds = model._prediction_bounds()
     if bounds is not None:
         low, high = (np.asarray(bound, graph.dtype) for bound in bounds)
-        raw = graph.Min(graph.Max(raw, low), high)
-    return {"variable": graph.Squeeze(raw, [1]) if single and ravel else raw}
+        prediction = graph.Min(graph.Max(prediction, low), high)
+    return {"variable": graph.Squeeze(prediction, [1]) if single and ravel else prediction}
 
 
 def _classify(graph, classes, raw, *, single):

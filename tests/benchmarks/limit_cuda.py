@@ -36,6 +36,7 @@ from torch.nn.functional import pad
 from skafm import AFMRegressor, FMRegressor
 from skafm._training.batching import CSRRows, Dataset
 from skafm._training.loop import BatchConfig
+from skafm._training.losses import make_loss
 from skafm._training.trainer import Trainer
 from skafm.nn import AFM, FM, functional
 
@@ -533,7 +534,9 @@ def check_training(device):
             repeat(training.step if device == "cpu" else training.capture(1), len(rows))()
             before = {name: value.detach().clone() for name, value in model.named_parameters()}
             config = BatchConfig(32, shuffle=False, memory=2**30)
-            trainer = Trainer(model, None, "squared_error", {"factors": L2}, "adagrad", LEARNING_RATE, config)
+            trainer = Trainer(
+                model, None, make_loss("squared_error"), {"factors": L2}, "adagrad", LEARNING_RATE, config
+            )
             next(trainer.epochs(dataset))
             found, after = training.parameters(), {name: value.detach() for name, value in model.named_parameters()}
             worst = max(float((found[name].cpu() - value).abs().max()) for name, value in after.items())

@@ -11,6 +11,7 @@ from skafm._training import linear_start
 from skafm._training.batching import CSRRows, Dataset
 from skafm._training.collectives import SINGLE_PROCESS, SingleProcess
 from skafm._training.feature_statistics import feature_statistics
+from skafm._training.losses import make_loss
 from skafm.nn import FM
 
 X = ragged_matrix(90)
@@ -36,7 +37,7 @@ def dataset(X=X, y=Y, weight=None, group=SINGLE_PROCESS, dtype=np.float64):
 def fit(data, loss, prior, n_outputs=None, precision=0.0):
     """Return w0 and w of the linear model."""
     model = FM(data.rows.n_features, 2, n_outputs, dtype=data.rows.dtype)
-    linear_start.fit_linear(model, data, loss, torch.as_tensor(prior, dtype=data.rows.dtype), precision)
+    linear_start.fit_linear(model, data, make_loss(loss), torch.as_tensor(prior, dtype=data.rows.dtype), precision)
     return model.linear.intercept.detach().numpy(), model.linear.weight.detach().numpy()
 
 
@@ -92,7 +93,7 @@ def test_features_without_rows_keep_their_weights():
     with torch.no_grad():
         model.linear.weight.fill_(7.0)
     rows = np.hstack([X, np.zeros((90, 3))])
-    linear_start.fit_linear(model, dataset(rows), "squared_error", torch.ones(12, dtype=torch.float64))
+    linear_start.fit_linear(model, dataset(rows), make_loss("squared_error"), torch.ones(12, dtype=torch.float64))
     w = model.linear.weight.detach().numpy()
     assert (w[9:] == 7.0).all()
     assert (np.abs(w[:9]) < 5).all()
@@ -130,7 +131,7 @@ def test_ranks_may_have_different_features():
 def choose(data, validation=None, loss="squared_error"):
     model = FM(data.rows.n_features, 2, dtype=torch.float64)
     prior = torch.full((data.rows.n_features,), 5.0, dtype=torch.float64)
-    scale = linear_start.choose_linear(model, data, validation, loss, prior, SCALES)
+    scale = linear_start.choose_linear(model, data, validation, make_loss(loss), prior, SCALES)
     return scale, model
 
 

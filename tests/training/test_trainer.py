@@ -9,6 +9,7 @@ from skafm._training.batching import CSRRows, Dataset
 from skafm._training.collectives import SINGLE_PROCESS, SingleProcess
 from skafm._training.errors import DivergenceError
 from skafm._training.loop import BatchConfig
+from skafm._training.losses import make_loss
 from skafm._training.optimizers import SOLVERS
 from skafm._training.trainer import Trainer
 from skafm.nn import FM, DeepCross
@@ -30,7 +31,7 @@ def make(solver="adagrad", seed=0, dtype=torch.float64, group=SINGLE_PROCESS, n_
     generator = torch.Generator().manual_seed(seed)
     model = FM(9, 3, n_outputs, dropout=0.2, generator=generator, dtype=dtype)
     config = BatchConfig(8, shuffle=True, memory=2**30)
-    return Trainer(model, generator, "squared_error", PENALTIES, solver, 0.05, config, group)
+    return Trainer(model, generator, make_loss("squared_error"), PENALTIES, solver, 0.05, config, group)
 
 
 def parameters(trainer):
@@ -207,7 +208,9 @@ def test_penalties_are_those_above_zero_of_parameters_that_the_model_has():
 def test_fixed_parameters_are_not_trained(data):
     trainer = make()
     trainer.model.factors.requires_grad_(False)
-    fixed = Trainer(trainer.model, trainer.generator, "squared_error", PENALTIES, "sgd", 0.05, trainer.config)
+    fixed = Trainer(
+        trainer.model, trainer.generator, make_loss("squared_error"), PENALTIES, "sgd", 0.05, trainer.config
+    )
     before = parameters(fixed)
     next(fixed.epochs(data))
     assert torch.equal(fixed.model.factors, before["factors"])
@@ -228,7 +231,7 @@ def test_parameters_are_those_of_rank_0():
 
 def test_batch_normalization_needs_a_single_process():
     model, generator = DeepCross([0, 1], 2, (3,)), torch.Generator()
-    options = ("squared_error", {}, "sgd", 0.1, BatchConfig(8, shuffle=True, memory=2**30))
+    options = (make_loss("squared_error"), {}, "sgd", 0.1, BatchConfig(8, shuffle=True, memory=2**30))
     with pytest.raises(ValueError, match=r"DeepCross has batch normalization.*fit it in one process"):
         Trainer(model, generator, *options, SingleProcess())
 
