@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from skafm._training.batching import Dataset, as_read_only_tensor
+from skafm._training.batching import CSRRows, Dataset, as_read_only_tensor
 from skafm._training.collectives import SINGLE_PROCESS, ProcessGroup
 from skafm._training.conversion import intercept_of, tensors_like
 from skafm._training.errors import DivergenceError
@@ -95,9 +95,7 @@ class Trainer:
         """Return the weighted mean loss of a data set, without penalties; or that of a constant raw score."""
         rows = dataset.rows
         if constant is None:
-            batch_size = self.model._predict_batch_size
-            with limit_threads(mean_products(self.model, rows) * min(batch_size, len(rows))):
-                raw = predict(self.model, rows, batch_size, self.config.memory)
+            raw = self._predict(rows)
         else:
             one = torch.as_tensor(constant, dtype=rows.dtype, device=rows.device)
             raw = one.expand(len(rows), *one.shape)  # (n_samples,) or (n_samples, C)
@@ -115,11 +113,16 @@ class Trainer:
             return None
 
         def losses() -> Tensor:
-            raw = predict(self.model, validation.rows, self.model._predict_batch_size, self.config.memory)
-            return self.objective.loss(raw, validation.target)  # (n_samples,)
+            return self.objective.loss(self._predict(validation.rows), validation.target)  # (n_samples,)
 
         before = losses()
         return lambda: mean_and_error(losses() - before, validation.weight, self.group)[1]
+
+    def _predict(self, rows: CSRRows) -> Tensor:
+        """Return the raw score, (n_samples,) or (n_samples, C), of each row."""
+        batch_size = self.model._predict_batch_size
+        with limit_threads(mean_products(self.model, rows) * min(batch_size, len(rows))):
+            return predict(self.model, rows, batch_size, self.config.memory)
 
     def center_residuals(self, dataset: Dataset, share: float) -> None:
         """Add to w0 a share of the weighted mean residual, target minus raw score, of a data set."""
