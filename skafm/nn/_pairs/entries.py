@@ -4,8 +4,7 @@ The entries ``v_i x_i`` of the rows are a table (B, m, k); P is here the number 
 lie on a circle, and its pairs are those at distance 1, 2, ... up to m/2, at which there are half as many. With the
 entries first, (m, B, k), the pairs of a distance are products of two adjacent blocks, so that nothing is gathered.
 
-The attention network has the gradients of fact 4 in :mod:`skafm.nn._pairs`; the vectors are pooled by fact 2. Each sum
-of pairs has its order.
+The attention network has the gradients of fact 4 in :mod:`skafm.nn._pairs`; the vectors are pooled by fact 2.
 """
 
 from collections.abc import Iterator
