@@ -3,7 +3,7 @@
 They are those of ``loop``, in a single process. All rows have m entries: shorter ones are padded with their first
 feature and the value 0, which adds to no sum and no gradient. A batch of B rows has B m entries, and so room for as
 many distinct features. Where it has fewer, the rest are copies of the first one, which is written several times, with
-the same numbers. Gradients of features add up in a fixed order, in the backward pass of ``embedding``.
+the same numbers. Gradients of features add up in the backward pass of ``embedding``.
 """
 
 from collections.abc import Sequence
