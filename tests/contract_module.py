@@ -8,8 +8,8 @@ from conftest import cuda
 from contract_common import ContractMeans, X
 
 from skafm._training.batching import CSRRows, Dataset, compact_features
-from skafm._training.loop import BatchConfig, Objective, compute_step, predict, train
-from skafm._training.losses import squared_error
+from skafm._training.loop import BatchConfig, compute_step, predict, train
+from skafm._training.losses import Objective, squared_error
 from skafm._training.optimizers import SOLVERS
 
 X_HOT = ((np.arange(9) + np.arange(60)[:, None]) % 3 == 0).astype(float)

@@ -20,12 +20,15 @@ class FeatureStatistics(NamedTuple):
 
 def feature_statistics(dataset: Dataset) -> FeatureStatistics:
     """Return the statistics of the features of a data set."""
-    rows = dataset.rows
-    weight = torch.ones(len(rows)) if dataset.weight is None else dataset.weight.cpu()
-    weight = weight.double().repeat_interleave(rows.indptr.diff().cpu())  # (N,)
-    squares = weight if rows.values is None else weight * rows.values.cpu().double().square()
-    sums = [np.bincount(rows.indices.cpu(), each, minlength=rows.n_features) for each in (weight, squares)]
-    count, square = dataset.group.all_reduce_sum(np.stack(sums).astype(np.float64))  # (n_features,)
+    rows, weight = dataset.rows, None
+    indices, n = rows.indices.cpu(), rows.n_features
+    if dataset.weight is not None:
+        weight = dataset.weight.cpu().double().repeat_interleave(rows.indptr.diff().cpu())  # (N,)
+    count = square = np.bincount(indices, weight, minlength=n)
+    if rows.values is not None:
+        squares = rows.values.cpu().double().square()  # (N,)
+        square = np.bincount(indices, squares if weight is None else weight * squares, minlength=n)
+    count, square = dataset.group.all_reduce_sum(np.stack([count, square]).astype(np.float64))  # (n_features,)
     scale = np.sqrt(np.divide(square, count, out=np.zeros_like(count), where=count > 0))
     found = count * dataset.mean_weight, scale
     return FeatureStatistics(*(torch.as_tensor(each, dtype=rows.dtype, device=rows.device) for each in found))

@@ -1,7 +1,8 @@
 """The only training loop and the only prediction loop. They take any model and know none."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import count
 from typing import NamedTuple
 
@@ -10,28 +11,15 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import embedding_bag
 
+from skafm._training import fixed_steps
 from skafm._training.batching import CSRRows, Dataset, compact_features, split_batch
 from skafm._training.collectives import Step
 from skafm._training.errors import DivergenceError
-from skafm._training.losses import Loss
+from skafm._training.losses import Loss, Objective
 from skafm._training.optimizers import Optimizer
 from skafm._training.threads import limit_threads
 from skafm._training.uncertainty import mean_and_error
 from skafm.nn._base import Batch, Model, TransposedBatch
-
-
-class Objective(NamedTuple):
-    """Loss and L2 penalties: the function that training minimizes.
-
-    The mean over the rows s of ``weight_s * (loss_s + sum_{i in s} penalty_i * ||parameter_i||^2)``, summed over the
-    per-feature parameters, plus ``penalty * ||parameter||^2`` for each other one. So a feature is penalized in each row
-    that has it, as in libFM, and a batch needs only its own features.
-    """
-
-    loss: Loss
-    """Loss of each row, of raw scores (B,) or (B, C) and targets: (B,)."""
-    penalties: Mapping[str, float | Tensor]
-    """Strength by name of the parameter: a number above zero or, of per-feature parameters, (n_features,)."""
 
 
 class BatchConfig(NamedTuple):
@@ -79,22 +67,37 @@ def train(
     DivergenceError
         If the loss or a parameter is no longer finite.
     """
-    lengths, group = dataset.rows.indptr.diff(), dataset.group
-    worst = config.batch_size * float(model._bytes_per_row(lengths).max())
-    split = worst > config.memory and not model._needs_whole_batch
-    memory = config.memory if split else None
-    batches = _partition_batches(group.all_gather(len(dataset.rows)), group.rank, config.batch_size)
+    batches = _partition_batches(dataset.group.all_gather(len(dataset.rows)), dataset.group.rank, config.batch_size)
     n_products = mean_products(model, dataset.rows) * len(dataset.rows) / max(len(batches), 1)
+    run_epoch = _epoch_runner(model, dataset, objective, optimizer, config, generator, batches)
     for epoch in count(1):
         model.train()
         with limit_threads(n_products):
-            order = _row_order(dataset, config, generator)
-            loss = _run_epoch(model, dataset, objective, optimizer, order, batches, config.rows_per_step, memory)
+            loss = run_epoch(_row_order(dataset, config, generator))
             finite = math.isfinite(loss) and _all_finite(model, optimizer)
         if not finite:
             what = "A gradient became too large" if math.isfinite(loss) else f"The loss became {loss}"
             raise DivergenceError(f"{what} in epoch {epoch}")
         yield loss
+
+
+def _epoch_runner(
+    model: Model,
+    dataset: Dataset,
+    objective: Objective,
+    optimizer: Optimizer,
+    config: BatchConfig,
+    generator: torch.Generator,
+    batches: Sequence[tuple[int, int]],
+) -> Callable[[Tensor], float]:
+    """Return a function that trains one epoch on the rows in an order (n_samples,), and returns the mean objective."""
+    arguments = (model, dataset, objective, optimizer, config.rows_per_step)
+    if fixed_steps.suit(model, dataset, config.batch_size):
+        steps = fixed_steps.FixedSteps(*arguments, generator)
+        return partial(steps.run_epoch, sizes=[size for size, _ in batches])
+    worst = config.batch_size * float(model._bytes_per_row(dataset.rows.indptr.diff()).max())
+    split = worst > config.memory and not model._needs_whole_batch
+    return partial(_run_epoch, *arguments, batches, config.memory if split else None)
 
 
 def mean_products(model: Model, rows: CSRRows) -> float:
@@ -132,15 +135,14 @@ def _run_epoch(
     dataset: Dataset,
     objective: Objective,
     optimizer: Optimizer,
-    order: Tensor,
-    batches: Sequence[tuple[int, int]],
     rows_per_step: int,
+    batches: Sequence[tuple[int, int]],
     memory: int | None,
+    order: Tensor,
 ) -> float:
     """Take a step on each batch and return the mean objective."""
     total, n = torch.zeros((), device=order.device, dtype=torch.float64), 0
-    parts = torch.split(order, [local_size for local_size, _ in batches])
-    for rows, (local_size, size) in zip(parts, batches, strict=True):
+    for rows, (local_size, size) in zip(torch.split(order, [own for own, _ in batches]), batches, strict=True):
         step = compute_step(model, dataset, rows, objective, memory)
         step = dataset.group.all_reduce(step, local_size / size, optimizer.parameters)
         if size < rows_per_step:

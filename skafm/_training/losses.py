@@ -4,9 +4,9 @@ A function takes raw scores and targets, (B,) or (B, C), and returns the loss of
 of several raw scores together, as that of classes, returns (B,).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import ArrayLike
@@ -119,3 +119,17 @@ def make_loss(name: str, unit: ArrayLike | None = None, like: Tensor | None = No
         return losses if losses.ndim == 1 else losses.mean(1)  # (B,)
 
     return loss
+
+
+class Objective(NamedTuple):
+    """Loss and L2 penalties: the function that training minimizes.
+
+    The mean over the rows s of ``weight_s * (loss_s + sum_{i in s} penalty_i * ||parameter_i||^2)``, summed over the
+    per-feature parameters, plus ``penalty * ||parameter||^2`` for each other one. So a feature is penalized in each row
+    that has it, as in libFM, and a batch needs only its own features.
+    """
+
+    loss: Loss
+    """Loss of each row, of raw scores (B,) or (B, C) and targets: (B,)."""
+    penalties: Mapping[str, float | Tensor]
+    """Strength by name of the parameter: a number above zero or, of per-feature parameters, (n_features,)."""

@@ -14,8 +14,8 @@ from skafm._training.collectives import SINGLE_PROCESS, ProcessGroup
 from skafm._training.conversion import intercept_of, tensors_like
 from skafm._training.errors import DivergenceError
 from skafm._training.importance import feature_importances
-from skafm._training.loop import BatchConfig, Objective, mean_loss, mean_products, predict, train
-from skafm._training.losses import Loss
+from skafm._training.loop import BatchConfig, mean_loss, mean_products, predict, train
+from skafm._training.losses import Loss, Objective
 from skafm._training.optimizers import SOLVERS
 from skafm._training.threads import limit_threads
 from skafm._training.uncertainty import few_rows, mean_and_error

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from skafm.nn import functional
+from skafm.nn import _entries, functional
 from skafm.nn._base import TransposedBatch
 from skafm.nn._linear import SparseLinear
-from skafm.nn._pairs import attentional_interaction, pair_bytes
+from skafm.nn._pairs import attend_to_entries, attentional_interaction, entry_bytes, pair_bytes
 from skafm.nn._pairwise import PairModel
 
 
@@ -98,26 +98,46 @@ class AFM(PairModel):
         self, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None = None
     ) -> Tensor:
         """Return the raw score, (B,) or (B, C), of each row; ``values=None`` means that all are 1."""
-        dropout_mask = None
-        if self.training and self.dropout > 0:
-            # DIFF: the paper applies dropout to the pair-wise interaction layer. Like the authors' code, apply it after
-            # pooling, where the mask has k elements for each row instead of k for each pair.
-            shape = (len(offsets) - 1, self.factors.shape[1])
-            dropout_mask = functional.dropout_mask(shape, self.dropout, self.generator, self.factors)
         network = (self.attention_weight, self.attention_bias, self.attention_projection, self.projection)
-        dtype = torch.bfloat16 if self.training and self.reduced_precision else None
         interaction = attentional_interaction(
             self.factors,
             *network,
             indices,
             values,
             offsets,
-            dropout_mask,
+            self._draw_mask(len(offsets) - 1),
             max_pairs=self.max_pairs,
-            matmul_dtype=dtype,
+            matmul_dtype=self._matmul_dtype(),
         )
         linear: Tensor = self.linear(indices, values, offsets, transposed)
         return linear + interaction
+
+    def _draw_mask(self, n_rows: int) -> Tensor | None:
+        """Return the dropout mask (B, k) of the pooled vectors, or None outside of training."""
+        if not self.training or self.dropout == 0:
+            return None
+        # DIFF: the paper applies dropout to the pair-wise interaction layer. Like the authors' code, apply it after
+        # pooling, where the mask has k elements for each row instead of k for each pair.
+        return functional.dropout_mask((n_rows, self.factors.shape[-1]), self.dropout, self.generator, self.factors)
+
+    def _matmul_dtype(self) -> torch.dtype | None:
+        """Return the type of the factors of the network's products, or None if it is that of the parameters."""
+        return torch.bfloat16 if self.training and self.reduced_precision else None
+
+    def _forward_entries(self, values: Tensor | None) -> Tensor:
+        """Return the raw score, (B,) or (B, C), of rows of one length; see the base class."""
+        network = (self.attention_weight, self.attention_bias, self.attention_projection)
+        entries = _entries.multiply(self.factors, values)  # (B, m, k)
+        exists = None if values is None else values != 0
+        pooled = attend_to_entries(entries, *network, exists, self._matmul_dtype())  # (B, k)
+        mask = self._draw_mask(len(pooled))
+        pooled = pooled if mask is None else pooled * mask
+        return _entries.linear(self.linear, values) + torch.nn.functional.linear(pooled, self.projection)
+
+    def _entry_bytes_per_row(self, length: int) -> int:
+        """Return the memory in bytes that a row of so many entries needs there."""
+        t, k = self.attention_weight.shape
+        return entry_bytes(length, k, t, self.factors.element_size())
 
     def _pair_scores(self, left: Tensor, right: Tensor, product: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``p' (v_i * v_j) x_i x_j``, (c,) or (c, C), and the attention logits (c,) of pairs of features."""

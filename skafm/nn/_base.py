@@ -53,6 +53,19 @@ class Model(nn.Module, ABC):
     def _bytes_per_row(self, lengths: Tensor) -> Tensor:
         """Return the memory (B,) in bytes that rows of these lengths (B,) need, the parameters not counted."""
 
+    def _forward_entries(self, values: Tensor | None) -> Tensor:
+        """Return the raw score, (B,) or (B, C), of rows of m entries each, with their values (B, m), all 1 if None.
+
+        In the place of each per-feature parameter (n_features, ...) are the rows of all entries, (B, m, ...). An entry
+        of value 0 is none: it fills up a shorter row. There is no size that depends on the data. Training on CUDA uses
+        it; of the models that have none, ``forward``.
+        """
+        raise NotImplementedError
+
+    def _entry_bytes_per_row(self, length: int) -> int | None:  # noqa: ARG002 of the models without
+        """Return the memory in bytes that a row of so many entries needs there; None if there is no such formula."""
+        return None
+
     def _products_per_row(self, lengths: Tensor) -> Tensor:
         """Return the multiplications in matrix products (B,) that rows of these lengths (B,) need."""
         n_dense = sum(p.numel() for name, p in self.named_parameters() if name not in self._per_feature)

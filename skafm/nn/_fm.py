@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from skafm.nn import _sparse_ops, functional
+from skafm.nn import _entries, _sparse_ops, functional
 from skafm.nn._base import TransposedBatch
 from skafm.nn._linear import SparseLinear
 from skafm.nn._pairwise import PairModel
@@ -82,15 +82,26 @@ class FM(PairModel):
         """Return the raw score, (B,) or (B, C), of each row; ``values=None`` means that all are 1."""
         batch = (indices, values, offsets, transposed)
         raw: Tensor = self.linear(*batch)
-        use_dropout = self.training and self.dropout > 0
-        if self.projection is None and not use_dropout:
+        if self.projection is None and not (self.training and self.dropout > 0):
             return raw + _sparse_ops.interaction(self.factors, *batch)
-        pooled = _sparse_ops.bi_interaction(self.factors, *batch)  # (B, k)
-        if use_dropout:
+        return raw + self._project(_sparse_ops.bi_interaction(self.factors, *batch))
+
+    def _project(self, pooled: Tensor) -> Tensor:
+        """Return the interactions, (B,) or (B, C), of pooled vectors (B, k), some of which dropout drops."""
+        if self.training and self.dropout > 0:
             # DIFF: the paper applies dropout to the pair-wise interaction layer. Like the authors' code, apply it after
             # pooling, where the mask has k elements for each row instead of k for each pair.
             pooled = pooled * functional.dropout_mask(pooled.shape, self.dropout, self.generator, self.factors)
-        return raw + (pooled.sum(1) if self.projection is None else linear(pooled, self.projection))
+        return pooled.sum(1) if self.projection is None else linear(pooled, self.projection)
+
+    def _forward_entries(self, values: Tensor | None) -> Tensor:
+        """Return the raw score, (B,) or (B, C), of rows of one length; see the base class."""
+        pooled = _entries.bi_interaction(_entries.multiply(self.factors, values))  # (B, k)
+        return _entries.linear(self.linear, values) + self._project(pooled)
+
+    def _entry_bytes_per_row(self, length: int) -> int:
+        """Return the memory in bytes that a row of so many entries needs there."""
+        return 8 * (length + 1) * self.factors.element_size() * self.factors.shape[1]
 
     @torch.no_grad()
     def _center_fields(self, fields: Sequence[slice], seen: ArrayLike) -> None:

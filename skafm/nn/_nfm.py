@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from skafm.nn import _sparse_ops, functional
+from skafm.nn import _entries, _sparse_ops, functional
 from skafm.nn._base import Model, TransposedBatch
 from skafm.nn._layers import MLP, ParameterFactory
 from skafm.nn._linear import SparseLinear
-from skafm.nn._pairs import attentional_pooling, pair_bytes
+from skafm.nn._pairs import attend_to_entries, attentional_pooling, entry_bytes, pair_bytes
 
 
 class SumPooling(nn.Module):
@@ -26,6 +26,14 @@ class SumPooling(nn.Module):
     ) -> Tensor:
         """Return the pooled vector (B, k) of each row."""
         return _sparse_ops.bi_interaction(factors, indices, values, offsets, transposed)
+
+    def pool_entries(self, entries: Tensor, values: Tensor | None) -> Tensor:  # noqa: ARG002 not needed here
+        """Return the pooled vectors (B, k) of the entries (B, m, k) of rows of one length, with values (B, m)."""
+        return _entries.bi_interaction(entries)
+
+    def entry_bytes_per_row(self, length: int, k: int, itemsize: int) -> int:
+        """Return the memory in bytes that a row of so many entries needs there."""
+        return 8 * (length + 1) * k * itemsize
 
     def bytes_per_row(self, lengths: Tensor, itemsize: int, k: int) -> Tensor:
         """Return the memory (B,) in bytes that pooling k numbers of rows of these lengths (B,) needs."""
@@ -72,6 +80,15 @@ class AttentionPooling(nn.Module):
         """Return the pooled vector (B, k) of each row."""
         network = (self.weight, self.bias, self.projection)
         return attentional_pooling(factors, *network, indices, values, offsets, max_pairs=self.max_pairs)
+
+    def pool_entries(self, entries: Tensor, values: Tensor | None) -> Tensor:
+        """Return the pooled vectors (B, k) of the entries (B, m, k) of rows of one length, with values (B, m)."""
+        exists = None if values is None else values != 0
+        return attend_to_entries(entries, self.weight, self.bias, self.projection, exists)
+
+    def entry_bytes_per_row(self, length: int, k: int, itemsize: int) -> int:
+        """Return the memory in bytes that a row of so many entries needs there."""
+        return entry_bytes(length, k, len(self.bias), itemsize)
 
     def products_per_row(self, lengths: Tensor) -> Tensor:
         """Return the multiplications in matrix products (B,) that pooling rows of these lengths (B,) needs."""
@@ -161,11 +178,26 @@ class NFM(Model):
     ) -> Tensor:
         """Return the raw score, (B,) or (B, C), of each row; ``values=None`` means that all are 1."""
         batch = (indices, values, offsets, transposed)
-        pooled = self.pooling(self.factors, *batch)  # (B, k)
+        deep = self._deep(self.pooling(self.factors, *batch))
+        raw: Tensor = self.linear(*batch)
+        return raw + deep
+
+    def _deep(self, pooled: Tensor) -> Tensor:
+        """Return the deep part of the raw score, (B,) or (B, C), of pooled vectors (B, k)."""
         if self.training and self.dropout > 0:
             pooled = pooled * functional.dropout_mask(pooled.shape, self.dropout, self.generator, pooled)
-        raw: Tensor = self.linear(*batch)
-        return raw + linear(self.mlp(pooled), self.projection)
+        return linear(self.mlp(pooled), self.projection)
+
+    def _forward_entries(self, values: Tensor | None) -> Tensor:
+        """Return the raw score, (B,) or (B, C), of rows of one length; see the base class."""
+        pooled = self.pooling.pool_entries(_entries.multiply(self.factors, values), values)  # (B, k)
+        return _entries.linear(self.linear, values) + self._deep(pooled)
+
+    def _entry_bytes_per_row(self, length: int) -> int:
+        """Return the memory in bytes that a row of so many entries needs there."""
+        itemsize = self.factors.element_size()
+        pooling = self.pooling.entry_bytes_per_row(length, self.factors.shape[1], itemsize)
+        return pooling + itemsize * self._elements_per_row
 
     def _products_per_row(self, lengths: Tensor) -> Tensor:
         """Return the multiplications in matrix products (B,) that rows of these lengths (B,) need."""

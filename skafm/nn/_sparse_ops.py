@@ -16,6 +16,9 @@ from torch.nn.functional import pad
 from skafm.nn._base import TransposedBatch
 from skafm.nn.functional import row_of_entry, sum_entries
 
+_MAX_COLUMNS = 8
+"""With more columns, embedding_bag sums fast enough on CUDA."""
+
 
 def transpose(indices: Tensor, values: Tensor | None, offsets: Tensor, n_features: int) -> TransposedBatch:
     """Return a batch in CSC form, its entries sorted by feature."""
@@ -177,7 +180,7 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         indices, values, offsets = ctx.saved_tensors
         transposed = ctx.transposed or transpose(indices, values, offsets, ctx.n_features)
-        return _sum(gradients[0], *transposed), None, None, None, None
+        return _sum_by_feature(gradients[0], transposed), None, None, None, None
 
 
 class _BiInteraction(torch.autograd.Function):
@@ -235,9 +238,10 @@ class _Interaction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         factors, indices, values, offsets, total = ctx.saved_tensors
-        rows, x, feature_offsets = ctx.transposed or transpose(indices, values, offsets, len(factors))
-        g_factors = sum_entries(total * gradients[0].unsqueeze(1), rows, x, feature_offsets)  # (n_features, k)
-        g_squares = _sum(gradients[0], rows, _square(x), feature_offsets).unsqueeze(1)  # (n_features, 1)
+        transposed = ctx.transposed or transpose(indices, values, offsets, len(factors))
+        g_factors = sum_entries(total * gradients[0].unsqueeze(1), *transposed)  # (n_features, k)
+        squared = transposed._replace(values=_square(transposed.values))
+        g_squares = _sum_by_feature(gradients[0], squared).unsqueeze(1)  # (n_features, 1)
         return g_factors.addcmul_(factors, g_squares, value=-1), None, None, None, None
 
 
@@ -254,6 +258,25 @@ def _sum(table: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor)
     if table.ndim > 1:
         return sum_entries(table, indices, values, offsets)
     return sum_entries(table.unsqueeze(1), indices, values, offsets).squeeze(1)
+
+
+def _sum_by_feature(table: Tensor, transposed: TransposedBatch) -> Tensor:
+    """Sum a table or vector over the entries of each feature, of which some have very many.
+
+    On CUDA embedding_bag takes one entry of a bag after another, for all columns at once: with few columns, and a
+    feature that half of the rows have, that is a hundred times as slow as to sum each column by segments.
+    """
+    if table.device.type != "cuda" or table.numel() > _MAX_COLUMNS * len(table):
+        return _sum(table, *transposed)
+    columns = table.detach().unsqueeze(-1).flatten(1).unbind(1)
+    return torch.stack([sum_segments(each, *transposed) for each in columns], 1).view(-1, *table.shape[1:])
+
+
+def sum_segments(vector: Tensor, rows: Tensor, values: Tensor | None, offsets: Tensor) -> Tensor:
+    """Return the sum (n_features,) of a vector (B,) over the entries of each feature, in parallel within a feature."""
+    terms = vector.index_select(0, rows)  # (N,)
+    terms = terms if values is None else terms * values
+    return torch.segment_reduce(terms, "sum", offsets=offsets, unsafe=True)  # without a check, which would wait
 
 
 def _square(values: Tensor | None) -> Tensor | None:

@@ -115,7 +115,8 @@ if __name__ == "__main__":
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     speeds = {name: peak_flops(arguments.device, getattr(torch, name)) for name in ("float32", "bfloat16")}
-    print(json.dumps({f"{name}_GFLOP_s": round(speed / 1e9) for name, speed in speeds.items()}), flush=True)
+    device = {} if arguments.device == "cpu" else {"device": torch.cuda.get_device_name(arguments.device)}
+    print(json.dumps(device | {f"{name}_GFLOP_s": round(speed / 1e9) for name, speed in speeds.items()}), flush=True)
     for size in arguments.batches:
         skafm_speed(arguments, size, False)
         skafm_speed(arguments, size, True)

@@ -12,8 +12,8 @@ from conftest import on_each_device, ragged_matrix
 
 from skafm import AFMRegressor
 from skafm._training.batching import CSRRows, Dataset
-from skafm._training.loop import Objective, compute_step
-from skafm._training.losses import squared_error
+from skafm._training.loop import compute_step
+from skafm._training.losses import Objective, squared_error
 from skafm.nn import AFM
 from skafm.nn._pairs import dispatch
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import cuda
 from scipy import sparse
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -124,3 +125,26 @@ def test_row_of_one_large_entry_has_no_interaction(module):
     assert raw.item() == 0
     raw.sum().backward()
     assert not module.factors.grad.any()
+
+
+@pytest.mark.parametrize("values", [None, torch.tensor([1.0, -2.0, 0.5, 3.0, 1.0]).double()])
+def test_sums_by_segments_are_those_of_bags(values):
+    vector, rows, offsets = torch.linspace(1, 3, 4).double(), torch.tensor([3, 0, 1, 1, 2]), torch.tensor([0, 2, 2, 5])
+    expected = functional.sum_entries(vector.unsqueeze(1), rows, values, offsets).squeeze(1)
+    np.testing.assert_allclose(_sparse_ops.sum_segments(vector, rows, values, offsets), expected, rtol=1e-12)
+
+
+@cuda
+@pytest.mark.parametrize("n_outputs", [None, 3, 20])
+def test_gradient_of_many_entries_on_cuda_is_the_cpus(n_outputs):
+    n, generator = 20_000, torch.Generator().manual_seed(0)
+    indices, offsets = torch.randint(3, (n,), generator=generator), torch.arange(0, n + 1, 2)
+    shape = (4,) if n_outputs is None else (4, n_outputs)
+    weight, values = torch.randn(shape, dtype=torch.float64), torch.randn(n, dtype=torch.float64)
+    found = []
+    for device in ("cpu", "cuda", "cuda"):
+        own, *batch = (each.to(device) for each in (weight, indices, values, offsets))
+        raw = _sparse_ops.linear(own.requires_grad_(), *batch)
+        found += [each.cpu() for each in torch.autograd.grad((raw * raw.detach().sin()).sum(), own)]
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-9, atol=1e-9)
+    assert torch.equal(found[1], found[2])

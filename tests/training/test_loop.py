@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import ragged_matrix
-from torch.utils._python_dispatch import TorchDispatchMode
+from waits import Waits
 
 from skafm._training.batching import CSRRows, Dataset
-from skafm._training.loop import BatchConfig, Objective, compute_step, predict, train
-from skafm._training.losses import squared_error
+from skafm._training.loop import BatchConfig, compute_step, predict, train
+from skafm._training.losses import Objective, squared_error
 from skafm._training.optimizers import SOLVERS
 from skafm.nn import AFM, FM, HOFM
 from skafm.nn._pairs import dispatch
@@ -144,27 +144,6 @@ def test_predict_does_not_depend_on_the_size_of_its_batches(batch_size, memory):
 
 
 # --- what a CUDA device would have to wait for ------------------------------------------------------------------------
-
-
-class Waits(TorchDispatchMode):
-    """Records the operations whose result, or its size, the host has to wait for."""
-
-    waiting = (
-        *("_local_scalar_dense", "equal", "masked_select", "nonzero"),
-        *("repeat_interleave", "unique_consecutive", "_unique2"),
-    )
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        name, kwargs = function.overloadpacket.__name__, kwargs or {}
-        known = name == "repeat_interleave" and kwargs.get("output_size") is not None
-        by_mask = name in {"index", "index_put_"} and any(i is not None and i.dtype == torch.bool for i in args[1])
-        if by_mask or (name in self.waiting and not known):
-            self.seen.append(name)
-        return function(*args, **kwargs)
 
 
 HOT = (np.arange(9) + np.arange(N)[:, None]) % 3 == 0

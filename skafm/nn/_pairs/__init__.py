@@ -26,6 +26,7 @@ The map, from the outside in:
 ``blocks``        the pooled vectors as products of small matrices (fact 2)
 ``segment_ops``   softmax and sums over the pairs of each row
 ``checkpoint``    gradient checkpointing, for rows in several parts
+``entries``       for training on CUDA: all pairs of rows of one length, where no size depends on the data
 ================  ====================================================================================================
 
 Letters in shapes, in all files: B rows, N entries, M distinct entries, P pairs, D distinct pairs, c pairs of a chunk, k
@@ -33,5 +34,7 @@ factors, t attention size, C outputs.
 """
 
 from skafm.nn._pairs.dispatch import attentional_interaction, attentional_pooling, pair_bytes
+from skafm.nn._pairs.entries import attentional_pooling as attend_to_entries
+from skafm.nn._pairs.entries import bytes_per_row as entry_bytes
 
-__all__ = ["attentional_interaction", "attentional_pooling", "pair_bytes"]
+__all__ = ["attend_to_entries", "attentional_interaction", "attentional_pooling", "entry_bytes", "pair_bytes"]
