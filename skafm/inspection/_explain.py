@@ -109,7 +109,7 @@ def top_interactions(estimator, X, n=20, *, by="contribution", fields=None, feat
     >>> model = make_pipeline(OneHotEncoder(), AFMRegressor(random_state=0)).fit(X, y)
     >>> top_interactions(model, X, n=1)[["feature_i", "feature_j", "support"]]
       feature_i feature_j  support
-    0      x0_b      x1_d       25
+    0      x0_a      x1_c       25
     >>> top_interactions(model, X, fields="auto")[["feature_i", "feature_j", "support"]]
       feature_i feature_j  support
     0        x0        x1      100

@@ -46,7 +46,7 @@ class InteractionDisplay:
     >>> model = make_pipeline(OneHotEncoder(), AFMRegressor(random_state=0)).fit(X, y)
     >>> display = InteractionDisplay.from_estimator(model, X, fields=None)
     >>> display.interactions["feature_i"].tolist()
-    ['x0_b', 'x0_b', 'x0_a', 'x0_a']
+    ['x0_a', 'x0_b', 'x0_b', 'x0_a']
     """
 
     def __init__(self, interactions):

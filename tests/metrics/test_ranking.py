@@ -104,7 +104,7 @@ def test_order_of_rows_and_names_of_queries_do_not_matter_with_ties(metric):
     assert metric(y[order], score[order], names[order], k=3) == pytest.approx(metric(y, score, qid, k=3), rel=1e-12)
 
 
-@pytest.mark.parametrize("metric", set(TREC) - {ndcg_at_k})
+@pytest.mark.parametrize("metric", [metric for metric in TREC if metric is not ndcg_at_k])
 def test_equal_scores_find_nothing(metric):
     assert metric([1, 0, 0, 0], [0.5] * 4, [0] * 4, k=3) == 0
 
