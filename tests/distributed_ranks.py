@@ -138,7 +138,9 @@ def equal(rank, n_ranks):
         found["float32"] = FMRegressor(solver="sgd", **COMMON).fit(X[mine].astype(np.float32), y[mine])
         found["partial_fit"] = FMRegressor(**COMMON).partial_fit(X[mine], y[mine]).partial_fit(X[mine], y[mine])
         found["stopped"] = stopped().fit(X[mine], y[mine], X_val=X[mine], y_val=y[mine] + rank)
-        found["shuffled"] = stopped().set_params(shuffle=True).fit(X[mine].repeat(4, 0), y[mine].repeat(4))
+        found["shuffled"] = (
+            stopped().set_params(shuffle=True, l2_linear=0.01).fit(X[mine].repeat(4, 0), y[mine].repeat(4))
+        )
         found["seeds"] = FMRegressor(**COMMON | {"random_state": rank}).fit(X[mine], y[mine])
         twin, settings = (X[: 3 * BATCH], y[: 3 * BATCH]), COMMON | NO_PRIORS | {"batch_size": BATCH * n_ranks}
         found["masks"] = FMRegressor(dropout=0.5, **settings).fit(*twin)

@@ -25,12 +25,13 @@ for axes in (axes for figure in figures for axes in figure.axes if axes.get_labe
     assert any(each.get_xlabel() for each in axes.get_shared_x_axes().get_siblings(axes)), axes
     assert any(each.get_ylabel() for each in axes.get_shared_y_axes().get_siblings(axes)), axes
 """
+ENVIRONMENT = {"MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}  # small batches: threads would only wait
 
 
 @pytest.mark.parametrize("example", FLIGHTS, ids=lambda path: path.stem)
 def test_example_runs_on_few_rows(example, tmp_path):
     command = [sys.executable, str(example), "--rows", "4000", "--save", str(tmp_path / "picture.png")]
-    subprocess.run(command, check=True, cwd=tmp_path, env={"MPLBACKEND": "agg", "HOME": str(tmp_path)})
+    subprocess.run(command, check=True, cwd=tmp_path, env=ENVIRONMENT | {"HOME": str(tmp_path)})
     assert (tmp_path / "picture.png").stat().st_size > 10_000
 
 
@@ -40,8 +41,7 @@ def test_example_runs_and_labels_what_it_shows(example, tmp_path):
     if example.stem == "plot_learning_curves":
         pytest.importorskip("sklearn.callback")
     command = [sys.executable, "-W", "error", "-c", LABELLED, str(example)]
-    env = {"MPLBACKEND": "agg", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}  # small batches: threads would only wait
-    subprocess.run(command, check=True, cwd=tmp_path, env=env)
+    subprocess.run(command, check=True, cwd=tmp_path, env=ENVIRONMENT | {"HOME": str(tmp_path)})
 
 
 def test_stream_learns_in_constant_memory(tmp_path):
