@@ -22,11 +22,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 
 @pytest.fixture(scope="module")
-def four(tmp_path_factory):
-    """What each of four ranks got."""
-    folder = tmp_path_factory.mktemp("four")
+def three(tmp_path_factory):
+    """What each of three ranks got."""
+    folder = tmp_path_factory.mktemp("three")
     address = ["--standalone", "--local-addr", "127.0.0.1"]  # torchrun takes a port that is free, and keeps it
-    command = [sys.executable, "-m", "torch.distributed.run", *address, "--nproc-per-node", "4", SCRIPT, folder]
+    command = [sys.executable, "-m", "torch.distributed.run", *address, "--nproc-per-node", "3", SCRIPT, folder]
     run = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     return results(folder)
@@ -42,7 +42,7 @@ def two(tmp_path_factory):
     return results(folder)
 
 
-@pytest.fixture(scope="module", params=["two", "four"])
+@pytest.fixture(scope="module", params=["two", "three"])
 def ranks(request):
     return request.getfixturevalue(request.param)[0]
 
