@@ -9,6 +9,7 @@ from skafm._training.batching import Dataset
 from skafm._training.collectives import ProcessGroup
 
 _FEW_ROWS = 200
+"""A validation set with fewer rows is small."""
 
 
 def few_rows(validation: Dataset) -> bool:

@@ -135,7 +135,7 @@ class AFM(PairModel):
         return _entries.linear(self.linear, values) + torch.nn.functional.linear(pooled, self.projection)
 
     def _entry_bytes_per_row(self, length: int) -> int:
-        """Return the memory in bytes that a row of so many entries needs there."""
+        """Return the bytes of memory that ``_forward_entries`` needs for a row."""
         t, k = self.attention_weight.shape
         return entry_bytes(length, k, t, self.factors.element_size())
 

@@ -63,7 +63,7 @@ class Model(nn.Module, ABC):
         raise NotImplementedError
 
     def _entry_bytes_per_row(self, length: int) -> int | None:  # noqa: ARG002 of the models without
-        """Return the memory in bytes that a row of so many entries needs there; None if there is no such formula."""
+        """Return the bytes of memory that ``_forward_entries`` needs for a row, or None without one."""
         return None
 
     def _products_per_row(self, lengths: Tensor) -> Tensor:

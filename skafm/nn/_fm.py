@@ -100,7 +100,7 @@ class FM(PairModel):
         return _entries.linear(self.linear, values) + self._project(pooled)
 
     def _entry_bytes_per_row(self, length: int) -> int:
-        """Return the memory in bytes that a row of so many entries needs there."""
+        """Return the bytes of memory that ``_forward_entries`` needs for a row."""
         return 8 * (length + 1) * self.factors.element_size() * self.factors.shape[1]
 
     @torch.no_grad()

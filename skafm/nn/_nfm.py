@@ -32,7 +32,7 @@ class SumPooling(nn.Module):
         return _entries.bi_interaction(entries)
 
     def entry_bytes_per_row(self, length: int, k: int, itemsize: int) -> int:
-        """Return the memory in bytes that a row of so many entries needs there."""
+        """Return the bytes of memory that ``_forward_entries`` needs for a row."""
         return 8 * (length + 1) * k * itemsize
 
     def bytes_per_row(self, lengths: Tensor, itemsize: int, k: int) -> Tensor:
@@ -87,7 +87,7 @@ class AttentionPooling(nn.Module):
         return attend_to_entries(entries, self.weight, self.bias, self.projection, exists)
 
     def entry_bytes_per_row(self, length: int, k: int, itemsize: int) -> int:
-        """Return the memory in bytes that a row of so many entries needs there."""
+        """Return the bytes of memory that ``_forward_entries`` needs for a row."""
         return entry_bytes(length, k, len(self.bias), itemsize)
 
     def products_per_row(self, lengths: Tensor) -> Tensor:
@@ -194,7 +194,7 @@ class NFM(Model):
         return _entries.linear(self.linear, values) + self._deep(pooled)
 
     def _entry_bytes_per_row(self, length: int) -> int:
-        """Return the memory in bytes that a row of so many entries needs there."""
+        """Return the bytes of memory that ``_forward_entries`` needs for a row."""
         itemsize = self.factors.element_size()
         pooling = self.pooling.entry_bytes_per_row(length, self.factors.shape[1], itemsize)
         return pooling + itemsize * self._elements_per_row

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Ridge
 from sklearn.metrics import log_loss
 
 from skafm import AFMClassifier, AFMRegressor, FMClassifier, FMRegressor
@@ -72,6 +73,9 @@ def test_lucky_epoch_does_not_replace_the_linear_model_where_validation_rows_are
         model = FMRegressor(random_state=seed, max_iter=5, **own)
         model.fit(X[:100], y[:100], X_val=X[100:], y_val=y[100:])
         kept.append(model.best_iter_ == 0)
+        if certain and kept[-1]:  # the linear model as a whole, not the half of it that training begins with
+            linear = Ridge(5 * model.l2_scale_).fit(X[:100], y[:100]).predict(X)
+            np.testing.assert_allclose(model.predict(X), linear, atol=0.01)
     assert (sum(kept) >= 7) == certain
 
 
