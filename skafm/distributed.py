@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch import distributed as dist
@@ -88,6 +89,14 @@ class _TorchProcessGroup(ProcessGroup):
             if isinstance(each, _RemoteError) and rank != self.rank:
                 raise RuntimeError(f"Rank {rank} of {self.size} failed: {each.text}")
         return values
+
+    def all_reduce_sum(self, value: Any) -> Any:
+        """Return the sum of the values of all ranks; float64 arrays are summed on the way, and not gathered."""
+        if not (self.has_communicated and isinstance(value, np.ndarray) and value.dtype == np.float64):
+            return super().all_reduce_sum(value)
+        total = torch.tensor(value, device="cuda" if dist.get_backend(self.group) == "nccl" else "cpu")
+        self._call(dist.all_reduce, total)
+        return total.numpy(force=True)
 
     def propagate_error(self, error: Exception) -> None:
         """Send an error to the other ranks if they still wait for the first collective."""

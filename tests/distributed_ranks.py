@@ -1,8 +1,11 @@
 """What each rank does in ``test_distributed.py``, and the data of it.
 
-torchrun --nproc-per-node N tests/distributed_ranks.py FOLDER [fail]
+python tests/distributed_ranks.py FOLDER
+
+Processes are forked where everything is imported already: an import takes longer than what a rank does.
 """
 
+import multiprocessing
 import os
 import pickle
 import signal
@@ -30,6 +33,7 @@ from skafm import (
     NFMRegressor,
     WideDeepRegressor,
 )
+from skafm._training.collectives import ProcessGroup
 from skafm.distributed import _TorchProcessGroup, data_parallel
 
 N, BATCH, LIMIT = 97, 16, 5
@@ -87,16 +91,17 @@ def stopped():
 
 
 class Counted:
-    """Counts the bytes that are given to the collectives of tensors."""
+    """Counts the bytes that the steps give to the collectives of tensors."""
 
     def __enter__(self):
-        self.bytes, self.kept = 0, (dist.all_reduce, dist.all_gather)
+        self.bytes, self.kept = 0, (dist.all_reduce, dist.all_gather, _TorchProcessGroup.all_reduce_sum)
+        _TorchProcessGroup.all_reduce_sum = ProcessGroup.all_reduce_sum  # a few times in a fit, and in no step
         dist.all_reduce = self._counting(dist.all_reduce, 0)
         dist.all_gather = self._counting(dist.all_gather, 1)
         return self
 
     def __exit__(self, *_):
-        dist.all_reduce, dist.all_gather = self.kept
+        dist.all_reduce, dist.all_gather, _TorchProcessGroup.all_reduce_sum = self.kept
 
     def _counting(self, collective, at):
         def counted(*tensors, **options):
@@ -188,17 +193,31 @@ def fail(rank, folder):
     return found
 
 
-def main(folder, *jobs):
-    warnings.simplefilter("ignore", ConvergenceWarning)
-    rank, n_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    dist.init_process_group("gloo", os.environ.get("STORE"), rank=rank, world_size=n_ranks)  # STORE: without torchrun
+def work(rank, n_ranks, folder):
+    """Write what a rank got, and of two ranks what the first one got when it lost the second."""
+    dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=n_ranks)
     (folder / f"{rank}.pickle").write_bytes(pickle.dumps(equal(rank, n_ranks)))
-    if jobs == ("fail",):
+    if n_ranks == 2:
         (folder / "failures.pickle").write_bytes(pickle.dumps(fail(rank, folder)))
         os._exit(0)  # gloo's threads of a broken group may abort the process at its end
     dist.barrier()
     dist.destroy_process_group()  # as torch asks: gloo's threads of a group that is left may abort it as well
 
 
+def main(folder):
+    """Run two ranks, then three, and print how each ended."""
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    for n_ranks in (2, 3):
+        own = folder / str(n_ranks)
+        own.mkdir()
+        fork = multiprocessing.get_context("fork").Process
+        ranks = [fork(target=work, args=(rank, n_ranks, own)) for rank in range(n_ranks)]
+        for each in ranks:
+            each.start()
+        for each in ranks:
+            each.join()
+        print(*(each.exitcode for each in ranks))
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    main(Path(sys.argv[1]))

@@ -5,6 +5,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,40 +23,31 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory):
-    """What each of three ranks got."""
-    folder = tmp_path_factory.mktemp("three")
-    address = ["--standalone", "--local-addr", "127.0.0.1"]  # torchrun takes a port that is free, and keeps it
-    command = [sys.executable, "-m", "torch.distributed.run", *address, "--nproc-per-node", "3", SCRIPT, folder]
-    run = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    return results(folder)
+def launched(tmp_path_factory):
+    """The folder of what two and three ranks got."""
+    folder = tmp_path_factory.mktemp("ranks")
+    output = subprocess.run(
+        [sys.executable, SCRIPT, folder], env=ENVIRONMENT, check=True, capture_output=True, text=True
+    )
+    assert output.stdout.split("\n")[:2] == [f"0 {-signal.SIGKILL}", "0 0 0"], output.stderr
+    return folder
 
 
-@pytest.fixture(scope="module")
-def two(tmp_path_factory):
-    """What each of two ranks got, and then rank 0 when it lost rank 1: torchrun would end both."""
-    folder = tmp_path_factory.mktemp("two")
-    env = ENVIRONMENT | {"STORE": (folder / "store").as_uri(), "WORLD_SIZE": "2"}
-    processes = [subprocess.Popen([sys.executable, SCRIPT, folder, "fail"], env=env | {"RANK": r}) for r in "01"]
-    assert [process.wait(timeout=200) for process in processes] == [0, -signal.SIGKILL]
-    return results(folder)
+@pytest.fixture(params=[2, 3], ids=["two", "three"])
+def ranks(launched, request):
+    """What each rank got."""
+    return results(launched, request.param)
 
 
-@pytest.fixture(scope="module", params=["two", "three"])
-def ranks(request):
-    return request.getfixturevalue(request.param)[0]
-
-
-@pytest.fixture(scope="module")
-def failures(two):
+@pytest.fixture
+def failures(launched):
     """Error, its text, whether the model is as it was, and seconds: where rank 1 does not answer, and where it dies."""
-    return two[1]
+    return pickle.loads((launched / "2" / "failures.pickle").read_bytes())
 
 
-def results(folder):
-    ranks = [pickle.loads(path.read_bytes()) for path in sorted(folder.glob("[0-9].pickle"))]
-    return ranks, *(pickle.loads(path.read_bytes()) for path in folder.glob("failures.pickle"))
+@cache
+def results(folder, n_ranks):
+    return [pickle.loads((folder / str(n_ranks) / f"{rank}.pickle").read_bytes()) for rank in range(n_ranks)]
 
 
 def order(n_ranks):
