@@ -23,22 +23,23 @@ l2_linear : float or "auto", default="auto"
     number equals libFM's ``regw``. "auto" is a prior, ``c P r_i / n_i`` for feature i, where n_i is the number of
     training rows in which it is non-zero, weighted, the smallest weight counting as 1, r_i the root mean square of its
     values in them, and P 5 in regressors, 0.5 in classifiers. The linear model is fitted first, by L-BFGS. With early
-    stopping c is the one of 16, 4, 1, 1/4 and 1/16 with which it has the lowest loss on the validation set or, if that
-    has fewer than 200 rows, the largest within one standard error of it in cross-validation; otherwise c is 1. Training
-    begins with half of its w; if no epoch is better, on fewer than 200 rows by two standard errors, the linear model is
-    the result. With more than 2^22 weights it is not fitted. In ``partial_fit`` "auto" is 0.""",
+    stopping c is where it has the lowest loss on the validation set, by a parabola through those of 16, 4, 1, 1/4 and
+    1/16; or, if that set has fewer than 200 rows, the largest of these within one standard error of the lowest loss in
+    cross-validation; otherwise c is 1. Training begins with half of its w; if no epoch is better, on fewer than 200
+    rows by two standard errors, the linear model is the result. With more than 2^22 weights it is not fitted. In
+    ``partial_fit`` "auto" is 0.""",
     "regressor_l2_factors": """\
 l2_factors : float or "auto", default="auto"
     L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero. "auto" adds a prior
-    to such a number: ``0.01 + 4 min(c, 1) r_i / n_i`` for feature i, where n_i is the number of training rows in
-    which it is non-zero, r_i the root mean square of its values in them, and c ``l2_scale_``. In ``partial_fit`` it is
-    0.01.""",
+    to such a number: ``0.01 + 4 min(c', 1) r_i / n_i`` for feature i, where n_i is the number of training rows in
+    which it is non-zero, r_i the root mean square of its values in them, and c' ``l2_scale_`` rounded to a power of 4.
+    In ``partial_fit`` it is 0.01.""",
     "classifier_l2_factors": """\
 l2_factors : float or "auto", default="auto"
     L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero. "auto" adds a prior
-    to such a number: ``0.003 + 2 min(c, 1) r_i / n_i`` for feature i, where n_i is the number of training rows in
-    which it is non-zero, r_i the root mean square of its values in them, and c ``l2_scale_``. In ``partial_fit`` it is
-    0.003.""",
+    to such a number: ``0.003 + 2 min(c', 1) r_i / n_i`` for feature i, where n_i is the number of training rows in
+    which it is non-zero, r_i the root mean square of its values in them, and c' ``l2_scale_`` rounded to a power of 4.
+    In ``partial_fit`` it is 0.003.""",
     "init": """\
 init : {"random", "fm"} or a fitted factorization machine, default="random"
     Initialization of the embeddings, and of w0 and w if the model has them. "random" draws the embeddings from a normal

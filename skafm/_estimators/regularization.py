@@ -1,8 +1,8 @@
 """The L2 penalties of a training, and what "auto" makes of them.
 
 With "auto" the penalty of feature i in each row in which it is not zero is ``base + c P r_i / n_i``, where n_i is the
-number of such training rows and r_i the root mean square of its values in them; for V ``min(c, 1)`` takes the place of
-c. The second term is a prior: over all rows it amounts to ``c P r_i``, so that more data outweighs it.
+number of such training rows and r_i the root mean square of its values in them. For V c is rounded to a power of 4, and
+at most 1. The second term is a prior: over all rows it amounts to ``c P r_i``, so that more data outweighs it.
 """
 
 import math
@@ -18,7 +18,7 @@ _PRIOR = {
 }
 """P, by task and parameter. Of a regressor's loss the unit is about that of the best constant, whatever the loss."""
 _SCALES = (16.0, 4.0, 1.0, 1 / 4, 1 / 16)
-"""What c may be."""
+"""What is tried for c; the best is between two of them."""
 _MAX_WEIGHTS = 2**22
 """The linear model is not fitted if it has more weights: L-BFGS takes some 200 bytes for each."""
 
@@ -36,7 +36,7 @@ def penalties(estimator, dataset, *, stream):
     weight, scale = feature_statistics(dataset)
     c, share = getattr(estimator, "l2_scale_", 1.0), (scale / weight).nan_to_num(0.0)  # (n_features,)
     # Where main effects are weak, interactions may be strong: their prior does not become stronger, too.
-    scales = {"linear.weight": c / _n_averaged(dataset), "factors": min(c, 1.0)}
+    scales = {"linear.weight": c / _n_averaged(dataset), "factors": min(_nearest_scale(c), 1.0)}
     return values | {name: base[name] + prior[name] * scales[name] * share for name in auto}
 
 
@@ -70,6 +70,11 @@ def _linear_prior(estimator, module, dataset):
     few = int(scale.count_nonzero()) * module.linear.intercept.numel() <= _MAX_WEIGHTS
     prior = _PRIOR[estimator._task]["linear.weight"] / (_n_averaged(dataset) * dataset.mean_weight)
     return prior * scale if few else None
+
+
+def _nearest_scale(c):
+    """Return the scale nearest to c, which is the best for w: V, whose optimum is flat, gains nothing from more."""
+    return min(_SCALES, key=lambda scale: abs(math.log(scale / c)))
 
 
 def _n_averaged(dataset):

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn import Module
 
 from skafm._training.batching import Dataset, compact_features
@@ -18,6 +17,7 @@ from skafm._training.losses import Loss
 from skafm._training.threads import limit_threads
 from skafm._training.uncertainty import few_rows, mean_and_error
 from skafm.nn._base import Model
+from skafm.nn._sparse_ops import linear as sum_linear
 
 _OPTIONS = {"maxiter": 100, "maxcor": 5}
 """Of SciPy's L-BFGS-B."""
@@ -46,13 +46,14 @@ def choose_linear(
         The training rows.
     validation : Dataset or None
         Without one, the scale is 1. If it has few rows, the training rows are cross-validated instead, and the scale is
-        the largest whose mean loss is within one standard error of the lowest (Breiman et al., 1984).
+        the largest whose mean loss is within one standard error of the lowest (Breiman et al., 1984); otherwise it is
+        that of the lowest loss, between the scales by a parabola.
     loss : callable
         Takes raw scores (B,) or (B, C) and targets, and returns the loss of each row (B,).
     prior : Tensor of shape (n_features,)
         As for :func:`fit_linear`.
     scales : sequence of float
-        What the prior may be multiplied by, the largest first.
+        What the prior is multiplied by, a geometric sequence, the largest first.
 
     Returns
     -------
@@ -64,7 +65,7 @@ def choose_linear(
         fit_linear(model, dataset, loss, prior)
         return 1.0
     weight = None if dataset.weight is None else torch.cat([cast(Tensor, test.weight) for _, test, _ in folds])
-    mean, found, lowest = partial(mean_and_error, weight=weight, group=dataset.group), [], np.inf
+    mean, found, totals = partial(mean_and_error, weight=weight, group=dataset.group), [], []
     for scale in scales:
         losses = []
         for number, (train, test, state) in enumerate(folds):
@@ -72,17 +73,31 @@ def choose_linear(
             fit_linear(model, train, loss, scale * prior, _LOW_PRECISION)
             folds[number] = train, test, _state(model)
             losses.append(_linear_losses(model, test, loss))
-        total = mean(torch.cat(losses))[0]
-        if total >= lowest:
+        found.append(torch.cat(losses))
+        totals.append(mean(found[-1])[0])
+        if totals[-1] >= min([*totals[:-1], np.inf]):
             break  # smaller ones are worse, and slow to fit
-        found.append((scale, torch.cat(losses)))
-        lowest = total
-    best, least = found[-1]
     if len(folds) > 1:
-        best = next(scale for scale, losses in found if operator.le(*mean(losses - least)))
+        lowest = found[int(np.argmin(totals))]
+        best = next(scale for scale, losses in zip(scales, found, strict=False) if operator.le(*mean(losses - lowest)))
+    else:
+        best = _interpolate_minimum(scales, totals)
     _set_state(model, initial)
     fit_linear(model, dataset, loss, best * prior)
     return best
+
+
+def _interpolate_minimum(scales: Sequence[float], losses: Sequence[float]) -> float:
+    """Return the scale at the minimum of the parabola through the lowest loss and its neighbors over log(scale).
+
+    The scales are a geometric sequence. A minimum at either end is returned as it is.
+    """
+    lowest = int(np.argmin(losses))
+    if not 0 < lowest < len(losses) - 1:
+        return scales[lowest]
+    before, at, after = losses[lowest - 1 : lowest + 2]
+    steps = (before - after) / (before - 2 * at + after) / 2  # -1/2 to 1/2
+    return float(scales[lowest] * (scales[lowest + 1] / scales[lowest]) ** steps)
 
 
 def _held_out(dataset: Dataset, validation: Dataset) -> list[tuple[Dataset, Dataset]]:
@@ -141,10 +156,10 @@ def fit_linear(model: Model, dataset: Dataset, loss: Loss, prior: Tensor, precis
     def evaluate(numbers: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         """Return the objective, a mean over the rows, and its gradient."""
         _assign((w0, w), numbers)
-        parameters = {"intercept": w0.clone().requires_grad_(), "weight": w[positions].requires_grad_()}
-        losses = loss(functional_call(linear, parameters, (*batch, transposed)), dataset.target)
+        parameters = w0.clone().requires_grad_(), w[positions].requires_grad_()
+        losses = loss(parameters[0] + sum_linear(parameters[1], *batch, transposed), dataset.target)
         total = losses.sum() if dataset.weight is None else dataset.weight @ losses
-        g0, g = torch.autograd.grad(total, list(parameters.values()))
+        g0, g = torch.autograd.grad(total, parameters)
         g = torch.zeros_like(w).index_copy_(0, positions, g)
         sums = group.all_reduce_sum(_to_vector(total.detach(), g0, g))
         sums += _to_vector((prior * w.square()).sum(), torch.zeros_like(w0), 2 * prior * w)

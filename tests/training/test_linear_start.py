@@ -172,6 +172,19 @@ def test_largest_scale_within_one_standard_error_is_chosen_if_validation_rows_ar
         assert choose(dataset(rows, y), dataset(rows[:199], y[:199]))[0] == expected
 
 
+@pytest.mark.parametrize("losses", [[5.0, 2.0, 1.5, 3.0], [5.0, 3.0, 3.0], [9.0, 4.0, 3.9, 4.0], [2.0, 1.0, 8.0]])
+def test_scale_is_at_the_vertex_of_the_parabola(losses):
+    lowest = int(np.argmin(losses))
+    at = np.log(SCALES[lowest - 1 : lowest + 2])
+    square, slope, _ = np.polyfit(at, losses[lowest - 1 : lowest + 2], 2)
+    assert linear_start._interpolate_minimum(SCALES, losses) == pytest.approx(np.exp(-slope / square / 2), rel=1e-9)
+
+
+@pytest.mark.parametrize(("losses", "scale"), [([1.0, 2.0], 16.0), ([5.0, 4.0, 3.0, 2.0, 1.0], 1 / 16), ([1.0], 16.0)])
+def test_lowest_loss_at_an_end_is_taken_as_it_is(losses, scale):
+    assert linear_start._interpolate_minimum(SCALES, losses) == scale
+
+
 def test_without_a_validation_set_the_scale_is_one():
     scale, model = choose(dataset(*one_hot(300, 30, noise=0.01)))
     assert scale == 1.0
