@@ -247,7 +247,7 @@ class AFMClassifier(Classification, _AFM):
 
     Parameters
     ----------
-    n_factors : int, default=32
+    n_factors : int, default=64
         Embedding size k, the length of each v_i; at least 1.
     attention_size : int, default=16
         Attention factor t, the number of hidden units of the attention network; at least 1.
@@ -315,7 +315,7 @@ class AFMClassifier(Classification, _AFM):
 
     def __init__(
         self,
-        n_factors=32,
+        n_factors=64,
         *,
         attention_size=16,
         dropout=0.0,

@@ -179,7 +179,7 @@ class FMClassifier(Classification, _FM):
 
     Parameters
     ----------
-    n_factors : int, default=32
+    n_factors : int, default=64
         Embedding size k, the length of each v_i; at least 1.
     dropout : float, default=0.0
         Probability of dropping each of the k pooled interactions ``sum_{i<j} v_if v_jf x_i x_j`` of a row during
@@ -232,7 +232,7 @@ class FMClassifier(Classification, _FM):
 
     def __init__(
         self,
-        n_factors=32,
+        n_factors=64,
         *,
         dropout=0.0,
         l2_linear="auto",
