@@ -78,6 +78,7 @@ sphinx_gallery_conf = {
     "reset_argv": "gallery.arguments",
     "backreferences_dir": "gallery/backreferences",
     "doc_module": ("skafm",),
+    "parallel": True,  # as many as -j says
     "show_memory": False,
     "show_signature": False,
     "remove_config_comments": True,
