@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 
 from skafm._estimators.advice import explain_divergence, remedy_for_no_gain, warn
 from skafm._estimators.callbacks import FitTask
-from skafm._estimators.early_stopping import StoppingCriterion, keep_certain_gain, run_epochs
+from skafm._estimators.early_stopping import StoppingCriterion, run_epochs
 from skafm._estimators.feature_subset import select_features
 from skafm._estimators.fitted_model import FittedModel, working_memory
 from skafm._estimators.fitted_state import (
@@ -254,17 +254,15 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
         With ``from_linear`` w begins at half of what it is, but what it is counts as epoch 0. Interactions take up a
         part of the main effects: beside a w that has them all, embeddings learn less that holds for new rows.
         """
-        initial, gain_error = None if score is None else (score(trainer), trainer.snapshot()), None
+        initial, required_gain = None if score is None else (score(trainer), trainer.snapshot()), None
         if from_linear and hasattr(trainer.model, "linear"):
             if getattr(self, "l2_linear", None) == "auto" and self.scoring == "loss":
-                gain_error = trainer.gain_error(validation)
-            before = None if gain_error is None else trainer.snapshot()
+                required_gain = trainer.required_gain(validation)
             trainer.halve_linear(dataset)
         stop = StoppingCriterion(self.max_iter, self.tol, self.n_iter_no_change)
         fitted = lambda: self._fitted_attributes(trainer)  # noqa: E731
         reported = {"verbose": self.verbose and dataset.group.rank == 0, "task": task, "fitted": fitted}
-        history = run_epochs(trainer, dataset, score, stop, initial=initial, **reported)
-        return history if gain_error is None else keep_certain_gain(history, trainer, before, gain_error)
+        return run_epochs(trainer, dataset, score, stop, initial=initial, required_gain=required_gain, **reported)
 
     def _store_history(self, history, score):
         """Set the attributes that say how the training went."""

@@ -25,9 +25,9 @@ l2_linear : float or "auto", default="auto"
     values in them, and P 5 in regressors, 0.5 in classifiers. The linear model is fitted first, by L-BFGS. With early
     stopping c is where it has the lowest loss on the validation set, by a parabola through those of 16, 4, 1, 1/4 and
     1/16; or, if that set has fewer than 200 rows, the largest of these within one standard error of the lowest loss in
-    cross-validation; otherwise c is 1. Training begins with half of its w; if no epoch is better, on fewer than 200
-    rows by two standard errors, the linear model is the result. With more than 2^22 weights it is not fitted. In
-    ``partial_fit`` "auto" is 0.""",
+    cross-validation; otherwise c is 1. Training begins with half of its w; if no epoch is better by one standard
+    error, on fewer than 200 rows by two, the linear model is the result. With more than 2^22 weights it is not
+    fitted. In ``partial_fit`` "auto" is 0.""",
     "regressor_l2_factors": """\
 l2_factors : float or "auto", default="auto"
     L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero. "auto" adds a prior

@@ -26,20 +26,18 @@ class History(NamedTuple):
     """Of each epoch."""
     scores: list
     """On the validation set, after each epoch; empty if there is none."""
+    candidates: list
+    """The scores again, but -inf of an epoch that is better than the initial parameters by chance, perhaps."""
     initial_score: float = -np.inf
     """On the validation set, of the parameters that the model has if no epoch is better."""
-    initial_is_best: bool = False
-    """Whether the model has them although an epoch has a better score, which may be chance."""
 
     @property
     def best(self):
         """Number of the epoch whose parameters the model has, from 1; 0 if it has those before the first one."""
-        if self.initial_is_best:
-            return 0
-        return int(np.argmax([self.initial_score, *self.scores])) if self.scores else len(self.losses)
+        return int(np.argmax([self.initial_score, *self.candidates])) if self.scores else len(self.losses)
 
 
-def run_epochs(trainer, dataset, score, stop, *, initial=None, verbose, task=None, fitted=None):
+def run_epochs(trainer, dataset, score, stop, *, initial=None, required_gain=None, verbose, task=None, fitted=None):
     """Train until there is no improvement, and leave the trainer at its best epoch.
 
     Parameters
@@ -51,6 +49,8 @@ def run_epochs(trainer, dataset, score, stop, *, initial=None, verbose, task=Non
     stop : StoppingCriterion
     initial : tuple of float and dict, optional
         Score and snapshot of the trainer that is kept if no epoch is better.
+    required_gain : callable, optional
+        Returns how much better a score has to be than the initial one now; by default any gain will do.
     verbose : bool
     task : FitTask, optional
         Is notified of each epoch, and may stop. Without one, Ctrl-C is not handled.
@@ -67,8 +67,8 @@ def run_epochs(trainer, dataset, score, stop, *, initial=None, verbose, task=Non
         If the first epoch was interrupted; in later ones Ctrl-C ends the training with a warning.
     """
     initial_score, snapshot = (-np.inf, None) if initial is None else initial
-    history, done = History([], [], initial_score), False
-    losses, scores = history.losses, history.scores
+    history, done = History([], [], [], initial_score), False
+    losses, scores, candidates, _ = history
     epochs = trainer.epochs(dataset)
     try:
         while len(losses) < stop.max_iter and not done:
@@ -76,6 +76,9 @@ def run_epochs(trainer, dataset, score, stop, *, initial=None, verbose, task=Non
             losses.append(next(epochs))
             if score is not None:
                 scores.append(score(trainer))
+                candidates.append(scores[-1])
+                if required_gain and history.best == len(losses) and scores[-1] - initial_score <= required_gain():
+                    candidates[-1] = -np.inf
                 if history.best == len(losses):
                     snapshot = trainer.snapshot(snapshot)
             if verbose:
@@ -94,17 +97,6 @@ def run_epochs(trainer, dataset, score, stop, *, initial=None, verbose, task=Non
         what = f"{'validation score' if scores else 'loss'} still improved by more than tol={stop.tol}"
         message = f"Maximum iterations (max_iter={stop.max_iter}) reached and the {what}: increase max_iter or tol."
         warn(message, ConvergenceWarning)
-    return history
-
-
-def keep_certain_gain(history, trainer, initial, gain_error):
-    """Restore initial parameters unless the best epoch is better by two standard errors, and return the history.
-
-    Where validation rows are few the best of many epochs is the luckiest one.
-    """
-    if history.best and history.scores[history.best - 1] - history.initial_score <= 2 * gain_error():
-        trainer.restore(initial)
-        history = history._replace(initial_is_best=True)
     return history
 
 

@@ -104,19 +104,20 @@ class Trainer:
             raise DivergenceError(f"The validation loss became {loss}")
         return loss
 
-    def gain_error(self, validation: Dataset | None) -> Callable[[], float] | None:
-        """Return a function that gives the standard error of the gain in validation loss since now.
+    def required_gain(self, validation: Dataset | None) -> Callable[[], float] | None:
+        """Return a function that gives how much lower than now the validation loss has to be, not to be so by chance.
 
-        Returns None if there is no validation set, or if it has enough rows for the error not to matter.
+        It is one standard error of the difference of the rows' losses, and two if the rows are few: the best of many
+        epochs is then the luckiest one. Returns None if there is no validation set.
         """
-        if validation is None or not few_rows(validation):
+        if validation is None:
             return None
 
         def losses() -> Tensor:
             return self.objective.loss(self._predict(validation.rows), validation.target)  # (n_samples,)
 
-        before = losses()
-        return lambda: mean_and_error(losses() - before, validation.weight, self.group)[1]
+        before, n_errors = losses(), 2 if few_rows(validation) else 1
+        return lambda: n_errors * mean_and_error(losses() - before, validation.weight, self.group)[1]
 
     def _predict(self, rows: CSRRows) -> Tensor:
         """Return the raw score, (n_samples,) or (n_samples, C), of each row."""

@@ -12,7 +12,8 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import log_loss
 
 from skafm import AFMClassifier, AFMRegressor, FMClassifier, FMRegressor
-from skafm._estimators.early_stopping import History, keep_certain_gain, no_improvement
+from skafm._estimators.early_stopping import StoppingCriterion, no_improvement, run_epochs
+from skafm._training.collectives import SINGLE_PROCESS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 ESTIMATORS = [FMRegressor, AFMRegressor, FMClassifier, AFMClassifier]
@@ -50,18 +51,33 @@ def test_best_epoch_is_restored_and_its_score_kept(Estimator, scoring, data):
     assert model.validation_scores_[model.best_iter_ - 1] == pytest.approx(again, rel=1e-6)
 
 
-@pytest.mark.parametrize(("gain", "best"), [(0.19, 0), (0.21, 2)])
-def test_epoch_has_to_be_better_than_the_initial_parameters_by_two_standard_errors(gain, best):
-    restored = []
-    trainer = SimpleNamespace(restore=restored.append)
-    history = History([1.0, 0.9, 0.8], [-1.5, -1.0 + gain, -1.3], initial_score=-1.0)
-    assert keep_certain_gain(history, trainer, "initial", lambda: 0.1).best == best
-    assert restored == ([] if best else ["initial"])
+def run(scores, **options):
+    """Return the best of the epochs and the restored one, of a trainer whose parameter is the number of its epoch."""
+    epochs = iter(range(1, 1 + len(scores)))
+    restored, now = [], [0]
+
+    def train(_):
+        for epoch in epochs:
+            now[0] = epoch
+            yield 1.0 / epoch
+
+    trainer = SimpleNamespace(epochs=train, snapshot=lambda _: now[0], restore=restored.append)
+    dataset, stop = SimpleNamespace(group=SINGLE_PROCESS), StoppingCriterion(len(scores), 0.0, len(scores))
+    history = run_epochs(trainer, dataset, lambda _: scores[now[0] - 1], stop, verbose=False, **options)
+    return history.best, *restored
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"), [([-1.5, -0.81, -1.3], 0), ([-1.5, -0.79, -1.3], 2), ([-0.9, -0.7, -0.85, -0.75], 2)]
+)
+def test_epoch_has_to_be_better_than_the_initial_parameters_by_the_required_gain(scores, best):
+    assert run(scores, initial=(-1.0, 0), required_gain=lambda: 0.2) == (best, best)
+    assert run(scores, initial=(-1.0, 0)) == (2, 2)
 
 
 @pytest.mark.parametrize(
     ("n_val", "own", "certain"),
-    [(60, {}, True), (60, {"l2_linear": 0.0}, False), (60, {"scoring": "r2"}, False), (200, {}, False)],
+    [(60, {}, True), (60, {"l2_linear": 0.0}, False), (60, {"scoring": "r2"}, False)],
 )
 def test_lucky_epoch_does_not_replace_the_linear_model_where_validation_rows_are_few(n_val, own, certain):
     """Noise, of which the best of some epochs explains a part by chance; units of other scores are not known."""

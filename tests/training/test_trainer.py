@@ -44,6 +44,27 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+# --- the gain that is required of an epoch ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "n_errors"), [(199, 2), (200, 1)])
+def test_required_gain_is_one_standard_error_and_two_of_few_rows(n, n_errors):
+    """The losses are y^2 at first, and (y - 1)^2 later."""
+    trainer, y = make(), np.random.default_rng(0).normal(size=n)
+    parts = trainer.model.linear.intercept, trainer.model.factors, trainer.model.linear.weight
+    for part in parts:
+        torch.nn.init.zeros_(part)
+    rows = CSRRows.from_scipy(ragged_matrix(n), torch.device("cpu"))
+    required_gain = trainer.required_gain(Dataset(rows, torch.tensor(y), None))
+    torch.nn.init.ones_(parts[0])
+    losses = (y - 1) ** 2 - y**2
+    assert required_gain() == pytest.approx(n_errors * losses.std(ddof=1) / n**0.5)
+
+
+def test_without_a_validation_set_no_gain_is_required():
+    assert make().required_gain(None) is None
+
+
 # --- snapshots --------------------------------------------------------------------------------------------------------
 
 
