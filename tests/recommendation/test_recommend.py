@@ -126,6 +126,16 @@ def test_unknown_user_is_the_average_one_and_items_are_not_missing(model):
     np.testing.assert_allclose(scores[0, 0], model.predict(ITEMS).max())
 
 
+@pytest.mark.parametrize("regressor", [FMRegressor, AFMRegressor])
+def test_scores_have_the_precision_of_the_predictions(regressor):
+    rows = X.astype(np.float32)
+    model = regressor(**SMALL).fit(rows, Y + 1e7)
+    expected = model.predict(rows).reshape(N_USERS, N_ITEMS).max(axis=1)
+    scores = recommend(model, USERS, ITEMS, 1)[1][:, 0]
+    assert scores.dtype == expected.dtype
+    np.testing.assert_allclose(scores - 1e7, expected - 1e7, rtol=1e-4)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shift", [0.0, 1e6])
 def test_score_is_the_product_of_the_vectors(dtype, shift):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import on_each_device
 
-from skafm._training.top_n import InnerProducts, top_n
+from skafm._training.top_n import InnerProducts, _candidates, top_n
 
 
 def by_sorting(scores, n):
@@ -66,6 +66,14 @@ def test_equal_vectors_have_equal_products(n_items, dtype):
     assert (best[:, ::3] + 2 * n_items == best[:, 2::3]).all()
     alone = [InnerProducts(items, torch.device("cpu")).top_n(vector[None], None, 4)[1][0] for vector in vectors]
     assert (values[:, ::3] == alone).all()
+
+
+@pytest.mark.parametrize("n_items", [2, 640])
+def test_scores_that_may_be_off_by_the_error_are_all_candidates(n_items):
+    scores = torch.zeros((2, n_items), dtype=torch.float64)
+    scores[:, -1], scores[0, 0], scores[1, 0] = 1, 1 - 1e-9, 1 - 1e-7
+    row, item = _candidates(scores, 1, torch.full((2, 1), 1e-8))
+    assert list(zip(row.tolist(), item.tolist(), strict=True)) == [(0, 0), (0, n_items - 1), (1, n_items - 1)]
 
 
 def test_products_that_are_all_equal_are_in_the_order_of_the_items(monkeypatch):
