@@ -23,7 +23,7 @@ N = 10
 
 
 def split():
-    """Return user and movie, (n, 2) from 0, of all ratings but the last of each user, and the last movies (n_users,)."""
+    """Return user and movie, (n, 2) from 0, of all ratings but each user's last, and the last movies (n_users,)."""
     cache = Path(get_data_home()) / "skafm"
     ratings = Sources(cache, None).parquet("MovieLens100k_data").sort_values(["user_id", "timestamp"], kind="stable")
     pairs = ratings[["user_id", "movie_id"]].to_numpy() - 1
