@@ -12,7 +12,10 @@ from scipy import sparse
 from sklearn.base import is_classifier
 
 pytest.register_assert_rewrite(
-    *(f"contract_{part}" for part in ("common", "explain", "fit", "importance", "loss", "module", "predict", "store"))
+    *(
+        f"contract_{part}"
+        for part in ("common", "explain", "fit", "importance", "loss", "module", "predict", "recommend", "store")
+    )
 )
 _needs_cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="has no CUDA")]
 on_each_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=_needs_cuda)])

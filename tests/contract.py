@@ -18,11 +18,20 @@ from contract_importance import ImportanceContract
 from contract_loss import LossContract
 from contract_module import ModuleContract
 from contract_predict import PredictContract
+from contract_recommend import RecommendContract
 from contract_store import StoreContract
 
 
 class ModelContract(
-    ModuleContract, PredictContract, FitContract, LossContract, StoreContract, ExplainContract, ImportanceContract, ABC
+    ModuleContract,
+    PredictContract,
+    FitContract,
+    LossContract,
+    StoreContract,
+    ExplainContract,
+    ImportanceContract,
+    RecommendContract,
+    ABC,
 ):
     """What a model says of itself, and the tests that follow from it."""
 

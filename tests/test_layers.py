@@ -24,10 +24,20 @@ LAYERS = {
     "preprocessing": {"_estimators.sklearn_compat"},
     "distributed": {"_training"},
     "onnx": {"_estimators", "inspection", "_version"},
+    "recommendation": {"_estimators", "_training"},
     "__init__": {"_estimators", "_version"},
     "_version": set(),
 }
-WITH_SKLEARN = ("_estimators", "inspection", "datasets", "metrics", "preprocessing", "onnx", "__init__")
+WITH_SKLEARN = (
+    "_estimators",
+    "inspection",
+    "datasets",
+    "metrics",
+    "preprocessing",
+    "onnx",
+    "recommendation",
+    "__init__",
+)
 # BLAS' idle threads spin for tens of milliseconds after a product, and halve the processor for torch's meanwhile.
 WITHOUT_BLAS = (*WITH_SKLEARN, "_training.collectives")
 

@@ -8,6 +8,7 @@ _ORDER = (
     "plot_flight_delays.py",
     "plot_explain_delays.py",
     "plot_late_flights.py",
+    "plot_recommendations.py",
     "plot_grid_search.py",
     "plot_learning_curves.py",
     "plot_stream.py",

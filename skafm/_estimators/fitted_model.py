@@ -61,6 +61,10 @@ class FittedModel(InputValidation, ABC):
         intercept = separate_intercept(self)
         return raw if intercept is None else raw + intercept
 
+    def _decode_raw(self, raw):
+        """Return what ``predict`` of a regressor, and ``decision_function`` of another model, make of raw scores."""
+        return raw
+
     def _with_missing_fields(self, X):
         """Return rows with an entry for each field that they lack: CSR (n_samples, n_features + F), or X if none do."""
         return add_missing_fields(X, self._missing_bounds) if self._missing_rows else X

@@ -1,5 +1,7 @@
 """Factorization machine estimators."""
 
+from sklearn.utils.extmath import safe_sparse_dot
+
 from skafm._estimators.classification import Classification
 from skafm._estimators.docstrings import fill_docstring
 from skafm._estimators.explain import ExplainMixin
@@ -40,6 +42,10 @@ class _FM(ExplainMixin, RandomInitialization):
     def _store_missing_fields(self, data, tables):  # noqa: ARG002
         """Add no features: centered, a field that lacks is the average one."""
         self._missing_rows = {}
+
+    def _sum_factors(self, X):
+        """Return ``sum_i v_i x_i`` of CSR rows, (n_samples, n_factors): of two rows added the scores have a product."""
+        return safe_sparse_dot(X, self.factors_)
 
 
 @fill_docstring

@@ -76,13 +76,15 @@ class Regression(RegressorMixin, OnlineTraining):
             In the units of y; with ``clip`` within the range of the y it was trained on.
         """
         raw = self._predict_raw(X)
-        prediction = fitted_loss(self).predict(raw)
-        bounds = self._prediction_bounds()
-        if bounds is not None:
-            return np.clip(prediction, *(bound.astype(raw.dtype) for bound in bounds))
+        prediction = self._decode_raw(raw)
         if prediction is not raw:  # which is finite
             check_finite(X, prediction)
         return prediction
+
+    def _decode_raw(self, raw):
+        prediction = fitted_loss(self).predict(raw)
+        bounds = self._prediction_bounds()
+        return prediction if bounds is None else np.clip(prediction, *(bound.astype(raw.dtype) for bound in bounds))
 
     def score(self, X, y, sample_weight=None):
         """Return the share of the loss of the best constant that the predictions save.

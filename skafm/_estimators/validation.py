@@ -70,14 +70,14 @@ class InputValidation(BaseEstimator, ABC):
             raise ValueError("sample_weight_val needs X_val and y_val: pass them too, or do not pass it.")
         train = self._validate_samples(X, y, sample_weight, group, reset=reset, training=True)
         if has_set:
-            with _prefix_error("Invalid X_val, y_val or sample_weight_val"):
+            with prefix_error("Invalid X_val, y_val or sample_weight_val"):
                 X_val, y_val, weight_val = given
                 return train, self._validate_samples(X_val, y_val, weight_val, group, reset=False, training=False)
         few = self.early_stopping == "auto" and group.all_reduce_sum(len(train.y)) < _MIN_SAMPLES
         if few or not self.early_stopping:
             return train, None
         size = {"test_size": self.validation_fraction, "random_state": check_random_state(self.random_state)}
-        with _prefix_error(f"validation_fraction={self.validation_fraction} cannot split {len(train.y)} samples"):
+        with prefix_error(f"validation_fraction={self.validation_fraction} cannot split {len(train.y)} samples"):
             parts = train_test_split(np.arange(len(train.y)), stratify=self._stratify(train.y), **size)
         return tuple(train.select(samples) for samples in parts)
 
@@ -161,7 +161,7 @@ def _has_strings(X):
 
 
 @contextmanager
-def _prefix_error(prefix):
+def prefix_error(prefix):
     """Put a prefix before the message of a ValueError."""
     try:
         yield
