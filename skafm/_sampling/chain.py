@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from skafm._sampling.chunks import Chunk, split_rows
-from skafm._sampling.conditionals import draw_by_precision, draw_by_rows
-from skafm._sampling.hyperpriors import FieldMembers, Prior, draw_prior
+from skafm._sampling.conditionals import draw_by_precision, draw_by_rows, gram_of, residual_slopes
+from skafm._sampling.hyperpriors import FieldMembers, Prior, draw_normal, draw_prior
 from skafm._sampling.noise import Noise
 from skafm._training.batching import CSRRows
 from skafm.nn.functional import sum_entries
@@ -69,10 +69,7 @@ class Chain:
         self.problem, self.observed, self.noise, self.generator = problem, observed, noise, generator
         self.n_factors, self.n_sweeps = n_factors, 0
         self.failed = torch.zeros((), dtype=torch.bool, device=observed.device)
-        theta = torch.randn(
-            (problem.rows.n_features, n_factors + 1), generator=generator, dtype=observed.dtype, device=observed.device
-        )
-        theta *= _INITIAL_STD
+        theta = _INITIAL_STD * draw_normal(observed.new_empty(problem.rows.n_features, n_factors + 1), generator)
         theta[:, -1] = 0
         self.alpha, self.target = observed.new_ones(()), observed
         self.set_parameters(observed.new_zeros(()), theta)
@@ -85,9 +82,8 @@ class Chain:
     def _compute_state(self) -> None:
         """Compute T, a column of ones and the residuals of each row: (B + 1, d + 1), the last row zeros."""
         rows, k = self.problem.rows, self.n_factors
-        V, w = self.theta[:, :-1], self.theta[:, -1:]
         sums = sum_entries(self.theta, rows.indices, rows.values, rows.indptr)  # (B, d)
-        squares = V.square().sum(1, keepdim=True)  # (n_features, 1)
+        squares = self.theta[:, :k].square().sum(1, keepdim=True)  # (n_features, 1)
         x2 = None if rows.values is None else rows.values.square()
         self_products = sum_entries(squares, rows.indices, x2, rows.indptr).squeeze(1)  # (B,)
         self.state = self.theta.new_zeros(len(rows) + 1, k + 2)
@@ -124,8 +120,7 @@ class Chain:
         weight = self.problem.weight
         precision = self.alpha * weight.sum() + 1
         q = self.alpha * (weight * self.residual).sum() - self.intercept
-        noise = torch.randn((), generator=self.generator, dtype=q.dtype, device=q.device)
-        change = q / precision + noise * precision.rsqrt()
+        change = q / precision + draw_normal(q, self.generator) * precision.rsqrt()
         self.intercept = self.intercept + change
         self.residual.sub_(change)
 
@@ -134,45 +129,50 @@ class Chain:
         old = self.theta[chunk.features]  # (F, d)
         field = self.problem.fields[chunk.features]  # (F,)
         offset, precision = self.prior.mean[field] - old, self.prior.precision[field]  # (F, d)
+        draw = self._draw_by_rows if chunk.by_rows else self._draw_by_precision
         parts = [*split_rows(chunk, self.problem.max_rows)]
-        gram: Tensor | float = 0.0
-        for part in parts:
-            state, h = self._gather(part, old)
-            if not chunk.by_rows:
-                gram = _gram(h, part.weight) + gram
-        if chunk.by_rows:
-            variance = self.alpha.reciprocal().expand(chunk.rows.shape)
-            variance = variance if chunk.weight is None else variance / chunk.weight  # (F, c)
-            change, failed = draw_by_rows(h[..., :-1], h[..., -1], variance, offset, precision, self.generator)
-        else:
-            change, failed = draw_by_precision(gram, offset, precision, self.alpha, self.generator)
+        state = self._gather(parts[0])  # (F, c, d + 1)
+        change, failed = draw(parts, state, old, offset, precision)
         self.failed |= failed
         self.theta[chunk.features] = old + change
         for part in parts:
-            if len(parts) > 1:
-                state, h = self._gather(part, old)
-            self._update(part, state, h, change)
+            self._update(part, state if len(parts) == 1 else self._gather(part), old, change)
 
-    def _gather(self, chunk: Chunk, old: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the state (F, c, d + 1) of a chunk's rows, and ``(h_r, e_r)`` (F, c, d + 1)."""
-        k, (n, c) = self.n_factors, chunk.rows.shape
-        state = self.state.index_select(0, chunk.rows.flatten()).view(n, c, k + 2)
-        own = torch.cat([old[:, :k], old.new_zeros(n, 2)], 1).unsqueeze(1)  # (F, 1, d + 1)
-        if chunk.values is None:
-            return state, state - own
-        x = chunk.values.unsqueeze(2)  # (F, c, 1)
-        h = torch.addcmul(state, own, x, value=-1)
-        h[..., :-1] *= x
-        return state, h
+    def _draw_by_precision(
+        self, parts: list[Chunk], state: Tensor, old: Tensor, offset: Tensor, precision: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        gram = gram_of(state, old, parts[0].values, parts[0].weight)
+        for part in parts[1:]:
+            gram += gram_of(self._gather(part), old, part.values, part.weight)
+        return draw_by_precision(gram, offset, precision, self.alpha, self.generator)
 
-    def _update(self, chunk: Chunk, state: Tensor, h: Tensor, change: Tensor) -> None:
-        """Put into the rows' state what follows from the change (F, d) of the features' parameters."""
-        k = self.n_factors
-        own = change[:, None, :k]  # (F, 1, k)
-        state[..., :k] += own if chunk.values is None else own * chunk.values.unsqueeze(2)
-        leaves = torch.cat([-change, change.new_ones(len(change), 1)], 1)  # (F, d + 1)
-        state[..., -1:] = h @ leaves.unsqueeze(2)
+    def _draw_by_rows(
+        self, parts: list[Chunk], state: Tensor, old: Tensor, offset: Tensor, precision: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        (chunk,) = parts  # of few rows
+        h = residual_slopes(state, old, chunk.values)  # (F, c, d + 1)
+        variance = self.alpha.reciprocal().expand(chunk.rows.shape)  # (F, c)
+        variance = variance if chunk.weight is None else variance / chunk.weight
+        return draw_by_rows(h[..., :-1], h[..., -1], variance, offset, precision, self.generator)
+
+    def _gather(self, chunk: Chunk) -> Tensor:
+        """Return the state (F, c, d + 1) of a chunk's rows."""
+        return self.state.index_select(0, chunk.rows.flatten()).view(*chunk.rows.shape, -1)
+
+    def _update(self, chunk: Chunk, state: Tensor, old: Tensor, change: Tensor) -> None:
+        """Set the rows' state after the change (F, d) of the features' parameters."""
+        k, x = self.n_factors, chunk.values
+        slope = state[..., :-1] @ change.unsqueeze(2)  # (F, c, 1)
+        own = (old[:, :k] * change[:, :k]).sum(1).view(-1, 1, 1)  # (F, 1, 1)
+        if x is None:
+            state[..., :k] += change[:, None, :k]
+            state[..., -1:] += own - slope
+        else:
+            x = x.unsqueeze(2)  # (F, c, 1)
+            state[..., :k] += x * change[:, None, :k]
+            state[..., -1:] += x * (x * own - slope)
         self.state.index_copy_(0, chunk.rows.flatten(), state.flatten(0, 1))
+        self.state[-1] = 0  # what features with fewer rows have written
 
     def draw(self) -> Draw:
         """Return the present draw; features without rows, of which sweeps know nothing, are drawn from the prior."""
@@ -183,10 +183,4 @@ class Chain:
     def draw_from_prior(self, fields: Tensor) -> Tensor:
         """Return the parameters (n, d) of new features of the given fields (n,)."""
         mean, precision = self.prior.mean[fields], self.prior.precision[fields]
-        noise = torch.randn(mean.shape, generator=self.generator, dtype=mean.dtype, device=mean.device)
-        return mean + noise * precision.rsqrt()
-
-
-def _gram(h: Tensor, weight: Tensor | None) -> Tensor:
-    """Return ``sum_r s_r (h_r, e_r) (h_r, e_r)'`` (F, d + 1, d + 1) of h with the residuals (F, c, d + 1)."""
-    return (h if weight is None else h * weight.unsqueeze(2)).mT @ h
+        return mean + draw_normal(mean, self.generator) * precision.rsqrt()

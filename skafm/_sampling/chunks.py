@@ -4,6 +4,7 @@ Letters in shapes: B rows, F features, c rows of a feature, padded.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ class Chunk(NamedTuple):
     rows: Tensor
     """(F, c), B where a feature has fewer than c"""
     values: Tensor | None
-    """(F, c), 0 where a feature has fewer than c rows; None if all are 1"""
+    """(F, c), 0 where a feature has fewer than c rows; None if all others are 1"""
     weight: Tensor | None
     """(F, c) Sample weights; None if all are 1"""
     by_rows: bool
@@ -94,9 +95,10 @@ def _build_chunk(columns: Columns, features: NDArray[Any], c: int, n_factors: in
     weight = None if columns.weight is None else np.append(columns.weight, 1)[rows]
     # By the weights: a row of weight 2 is drawn as the row twice.
     most = (inside.sum(1) if weight is None else np.maximum(inside.sum(1), (weight * inside).sum(1))).max()
-    arrays = (features, rows, None if (values == 1).all() else values, weight)
-    tensors = [None if each is None else torch.as_tensor(each, device=device) for each in arrays]
-    return Chunk(*tensors, by_rows=2 * most <= n_factors + 1)  # type: ignore[arg-type]
+    optional = (None if (values[inside] == 1).all() else values, weight)
+    x, s = (None if each is None else torch.as_tensor(each, device=device) for each in optional)
+    as_tensor = partial(torch.as_tensor, device=device)
+    return Chunk(as_tensor(features), as_tensor(rows), x, s, by_rows=bool(2 * most <= n_factors + 1))
 
 
 def split_rows(chunk: Chunk, size: int) -> Iterator[Chunk]:

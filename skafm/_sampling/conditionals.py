@@ -16,6 +16,52 @@ Letters in shapes: F features, c rows of a feature, d = k + 1 parameters of a fe
 import torch
 from torch import Tensor
 
+from skafm._sampling.hyperpriors import draw_normal
+
+
+def residual_slopes(state: Tensor, theta: Tensor, x: Tensor | None) -> Tensor:
+    """Return ``(h_r, e_r)`` (F, c, d + 1).
+
+    Parameters
+    ----------
+    state : Tensor of shape (F, c, d + 1)
+        ``(T_r, 1, e_r)``; zeros in place of missing rows.
+    theta : Tensor of shape (F, d)
+    x : Tensor of shape (F, c)
+        Values; None if all are 1.
+    """
+    k = theta.shape[1] - 1
+    h = state.clone()
+    if x is None:
+        h[..., :k].addcmul_(theta[:, None, :k], state[..., k : k + 1], value=-1)
+        return h
+    x = x.unsqueeze(2)  # (F, c, 1)
+    h[..., :k].addcmul_(theta[:, None, :k], x, value=-1)
+    h[..., :-1] *= x
+    return h
+
+
+def gram_of(state: Tensor, theta: Tensor, x: Tensor | None, weight: Tensor | None) -> Tensor:
+    """Return ``sum_r s_r (h_r, e_r) (h_r, e_r)'`` (F, d + 1, d + 1).
+
+    With x = 1 that is ``A (sum_r s_r t_r t_r') A'`` of the states t, where A subtracts v times the column of ones.
+
+    Parameters
+    ----------
+    state, theta, x
+        As for :func:`residual_slopes`.
+    weight : Tensor of shape (F, c)
+        Sample weights s; None if all are 1.
+    """
+    rows = state if x is None else residual_slopes(state, theta, x)
+    gram = (rows if weight is None else rows * weight.unsqueeze(2)).mT @ rows
+    if x is None:
+        k = theta.shape[1] - 1
+        v = theta[:, :k].unsqueeze(2)  # (F, k, 1)
+        gram[:, :k] -= v * gram[:, k : k + 1]
+        gram[:, :, :k] -= gram[:, :, k : k + 1] * v.mT
+    return gram
+
 
 def draw_by_precision(
     gram: Tensor, offset: Tensor, precision: Tensor, alpha: Tensor, generator: torch.Generator
@@ -44,8 +90,8 @@ def draw_by_precision(
     diagonal.add_(precision).mul_(1 + d * torch.finfo(P.dtype).eps)  # as much as rounding may have taken off
     q = alpha * gram[:, :d, d] + precision * offset  # (F, d), minus P theta
     L, info = torch.linalg.cholesky_ex(P)
-    noise = torch.randn(q.shape, generator=generator, dtype=q.dtype, device=q.device).unsqueeze(2)
-    whitened = torch.linalg.solve_triangular(L, q.unsqueeze(2), upper=False) + noise  # (F, d, 1)
+    noise = draw_normal(q, generator)
+    whitened = torch.linalg.solve_triangular(L, q.unsqueeze(2), upper=False) + noise.unsqueeze(2)  # (F, d, 1)
     return torch.linalg.solve_triangular(L.mT, whitened, upper=True).squeeze(2), info.any()
 
 
@@ -75,10 +121,9 @@ def draw_by_rows(
     change, failed
         As of :func:`draw_by_precision`.
     """
-    options = {"generator": generator, "dtype": h.dtype, "device": h.device}
-    u = offset + torch.randn(offset.shape, **options) * precision.rsqrt()  # (F, d)
+    u = offset + draw_normal(offset, generator) * precision.rsqrt()  # (F, d)
     left = residual - (h @ u.unsqueeze(2)).squeeze(2)  # (F, c)
-    left -= torch.randn(residual.shape, **options) * variance.sqrt()
+    left -= draw_normal(residual, generator) * variance.sqrt()
     scaled = h / precision.unsqueeze(1)  # (F, c, d)
     C = scaled @ h.mT  # (F, c, c)
     C.diagonal(dim1=1, dim2=2).add_(variance).mul_(1 + h.shape[2] * torch.finfo(h.dtype).eps)

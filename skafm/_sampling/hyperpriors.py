@@ -58,7 +58,7 @@ def draw_prior(theta: Tensor, members: FieldMembers, generator: torch.Generator)
     rate = (1 + scatter + mean.square() * count / (1 + count)) / 2
     shape = ((1 + count) / 2).expand_as(rate)
     precision = draw_gamma(shape, generator) / rate
-    noise = torch.randn(rate.shape, generator=generator, dtype=rate.dtype, device=rate.device)
+    noise = draw_normal(rate, generator)
     mean = total / (1 + count) + noise * ((1 + count) * precision).rsqrt()
     return Prior(mean.to(theta.dtype), precision.to(theta.dtype))
 
@@ -72,4 +72,9 @@ def draw_noise_precision(residual: Tensor, weight: Tensor, generator: torch.Gene
 
 def draw_gamma(shape: Tensor, generator: torch.Generator) -> Tensor:
     """Draw from gamma distributions of the given shapes and rate 1."""
-    return torch._standard_gamma(shape, generator=generator)
+    return torch._standard_gamma(shape, generator=generator)  # noqa: SLF001 torch.distributions takes no generator
+
+
+def draw_normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw standard normal numbers of the shape, the precision and the device of a tensor."""
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)

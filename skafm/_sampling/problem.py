@@ -21,6 +21,7 @@ _MAX_ELEMENTS = 2**24
 def make_problem(
     rows: sparse.csr_array,
     weight: NDArray[Any],
+    inferred: NDArray[Any],
     fields: NDArray[Any],
     n_factors: int,
     memory: int,
@@ -33,6 +34,8 @@ def make_problem(
     rows : CSR of shape (n_samples, n_features)
         With sorted, distinct entries other than zero; float32 or float64.
     weight : ndarray of shape (n_samples,)
+    inferred : ndarray of shape (n_features,)
+        Field of each feature, from 0, as the rows suggest: such fields may be blocks.
     fields : ndarray of shape (n_features,)
         Field of each feature, from 0: the features of one have the same prior.
     n_factors : int
@@ -47,7 +50,7 @@ def make_problem(
     """
     budget = memory // (4 * rows.dtype.itemsize)  # elements; state, h and two temporary arrays
     elements = min(_CACHED.get(device.type, _MAX_ELEMENTS), budget)
-    blocks = find_blocks(rows, fields)
+    blocks = find_blocks(rows, inferred)
     chunks = build_chunks(Columns.of(rows, weight), blocks, n_factors, elements, device)
     csr = CSRRows.from_scipy(rows, device)
     tensor = torch.as_tensor(fields, device=device)
