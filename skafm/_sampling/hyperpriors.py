@@ -2,10 +2,10 @@
 
 In field g, factor f (the weights w count as one more factor) has the prior ``v_if ~ N(mu_gf, 1 / lambda_gf)``, and
 
-``lambda_gf ~ Gamma(1/2, rate=1/2)``,  ``mu_gf ~ N(0, 1 / lambda_gf)``
+``lambda_gf ~ Gamma(alpha_0 / 2, rate=beta_0 / 2)``,  ``mu_gf ~ N(0, 1 / (gamma_0 lambda_gf))``
 
-as in Freudenthaler, Schmidt-Thieme and Rendle (2011) with the constants of libFM: alpha_0 = beta_0 = gamma_0 = 1 and
-mu_0 = 0. The noise precision has the prior Gamma(1/2, rate=1/2), too, and w0 the prior N(0, 1).
+as in Freudenthaler, Schmidt-Thieme and Rendle (2011) with the constants of libFM: alpha_0 = beta_0 = gamma_0 = 1. The
+noise precision has the same gamma distribution as prior, and w0 has N(0, 1).
 
 Letters in shapes: G fields, d = k + 1 parameters of a feature.
 """
@@ -17,6 +17,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from skafm.nn.functional import sum_entries
+
+ALPHA_0, BETA_0, GAMMA_0 = 1.0, 1.0, 1.0
+"""libFM's constants: twice shape and rate of the gamma distributions, and the rows that the prior mean 0 counts as."""
 
 
 class Prior(NamedTuple):
@@ -55,18 +58,18 @@ def draw_prior(theta: Tensor, members: FieldMembers, generator: torch.Generator)
     deviation = (table[members.features] - mean[field]).square()  # (U, d)
     order = torch.arange(len(field), device=count.device)
     scatter = sum_entries(deviation, order, None, members.offsets)  # (G, d)
-    rate = (1 + scatter + mean.square() * count / (1 + count)) / 2
-    shape = ((1 + count) / 2).expand_as(rate)
+    rate = (BETA_0 + scatter + mean.square() * GAMMA_0 * count / (GAMMA_0 + count)) / 2
+    shape = ((ALPHA_0 + count) / 2).expand_as(rate)
     precision = draw_gamma(shape, generator) / rate
     noise = draw_normal(rate, generator)
-    mean = total / (1 + count) + noise * ((1 + count) * precision).rsqrt()
+    mean = total / (GAMMA_0 + count) + noise * ((GAMMA_0 + count) * precision).rsqrt()
     return Prior(mean.to(theta.dtype), precision.to(theta.dtype))
 
 
 def draw_noise_precision(residual: Tensor, weight: Tensor, generator: torch.Generator) -> Tensor:
     """Draw the noise precision () given residuals and weights (B,): a row of weight 2 counts as two."""
-    shape = (1 + weight.sum(dtype=torch.float64)) / 2
-    rate = (1 + (weight * residual.square()).sum(dtype=torch.float64)) / 2
+    shape = (ALPHA_0 + weight.sum(dtype=torch.float64)) / 2
+    rate = (BETA_0 + (weight * residual.square()).sum(dtype=torch.float64)) / 2
     return (draw_gamma(shape, generator) / rate).to(residual.dtype)
 
 
