@@ -3,8 +3,8 @@ Uncertainty: how well is a user known?
 ======================================
 
 A Bayesian factorization machine returns, with each prediction, its standard deviation. Here are ratings by 300 users of
-200 items. Some users have rated one item, others hundreds: the less is known of a user, the wider is the interval, and it
-is as wide as it should be.
+200 items. Some users have rated one item, others hundreds: the less is known of a user, the wider is the interval,
+and it is as wide as it should be.
 """
 
 # %%

@@ -81,3 +81,52 @@ def draws_from_attributes(model):
         factors = np.concatenate([factors, model._missing_rows["factors"]])
     factors = factors.reshape(len(factors), n_outputs, n_draws, -1) * np.sqrt(n_draws).astype(factors.dtype)
     return Draws(intercepts, weights.reshape(len(weights), n_outputs, n_draws), factors, noise_std)
+
+
+class CenteredTerms(NamedTuple):
+    """Draws of some features U, relative to the average feature of their field."""
+
+    intercepts: np.ndarray
+    """(C, S)"""
+    weights: np.ndarray
+    """(U, C, S)"""
+    factors: np.ndarray
+    """(U, C, S, k)"""
+
+
+def center_fields(draws, features, bounds):
+    """Center v and w in each one-hot field that rows have, without a change of the raw scores of complete rows.
+
+    With m_g the mean vector of field g and M the sum of all m_g, ``v_i <- v_i - m_g``,
+    ``w_i <- w_i + <v_i - m_g, M - m_g>`` less its mean in the field, and w0 takes what is left. Draws differ in how
+    they share a row's effect among terms that add up to the same; so centered, they do not.
+
+    Parameters
+    ----------
+    draws : Draws
+        The later features stand for missing fields, in the order of the fields.
+    features : ndarray of shape (U,)
+    bounds : ndarray of shape (2 F,)
+        First feature of each of F fields, and the one after its last.
+
+    Returns
+    -------
+    CenteredTerms
+    """
+    fields = [slice(*pair) for pair in bounds.reshape(-1, 2).tolist()]
+    n_fields, shape = len(fields), draws.factors.shape[1:]
+    means = np.array([draws.factors[field].mean(axis=0) for field in fields]).reshape(n_fields, *shape)
+    offsets = np.array([draws.weights[field].mean(axis=0) for field in fields]).reshape(n_fields, *shape[:-1])
+    total = means.sum(axis=0)  # (C, S, k)
+    field_of = np.full(len(draws.factors), n_fields)  # of none
+    for number, field in enumerate(fields):
+        field_of[field] = number
+    field_of[len(field_of) - n_fields :] = np.arange(n_fields)
+    own = field_of[features]  # (U,)
+    none = np.zeros((1, *shape), draws.factors.dtype)
+    mean = np.concatenate([means, none])[own]  # (U, C, S, k)
+    offset = np.concatenate([offsets, none[..., 0]])[own]  # (U, C, S)
+    factors = draws.factors[features] - mean  # (U, C, S, k)
+    weights = draws.weights[features] - offset + np.einsum("ucsk,ucsk->ucs", factors, total - mean)
+    pairs = (np.square(total) - np.square(means).sum(axis=0)).sum(axis=-1) / 2  # (C, S)
+    return CenteredTerms(draws.intercepts + offsets.sum(axis=0) + pairs, weights, factors)

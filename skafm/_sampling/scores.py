@@ -3,6 +3,7 @@
 Letters in shapes: B rows, D draws, k factors.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from skafm._training.batching import CSRRows, as_read_only_tensor, split_batch
 from skafm.nn import _sparse_ops
 from skafm.nn._base import Batch
-from skafm.nn.functional import sum_entries
+from skafm.nn.functional import pairs, sum_entries
 
 
 @torch.no_grad()
@@ -56,3 +57,31 @@ def _score(batch: Batch, intercepts: Tensor, weights: Tensor, factors: Tensor, n
     pooled -= sum_entries(norms, indices, squares, offsets)
     pairs = _sparse_ops.zero_short_rows(pooled / 2, 2, values, offsets)
     return intercepts + sum_entries(weights, indices, values, offsets) + pairs
+
+
+@torch.no_grad()
+def iter_pair_draws(
+    X: Any, factors: NDArray[Any], device: torch.device, memory: int
+) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Yield row, features i and j (P,), and mean and standard deviation (P, C) of pairs' terms, part by part.
+
+    Parameters
+    ----------
+    X : CSR of shape (B, n_features)
+    factors : ndarray of shape (n_features, C, S, k)
+        Of S draws.
+    device : torch.device
+    memory : int
+        Bytes for temporary arrays.
+    """
+    V = as_read_only_tensor(np.ascontiguousarray(factors), device)
+    indices, values, offsets = CSRRows.from_scipy(X, device).slice(0, X.shape[0])
+    left, right, row = pairs(offsets, len(indices))
+    size = max(memory // (4 * V[0].numel() * V.element_size()), 1)
+    for start in range(0, len(left), size):
+        part = slice(start, start + size)
+        i, j = (indices[each[part]] for each in (left, right))  # (c,)
+        terms = (V[i] * V[j]).sum(3)  # (c, C, S)
+        if values is not None:
+            terms *= (values[left[part]] * values[right[part]]).view(-1, 1, 1)
+        yield tuple(each.numpy(force=True) for each in (row[part], i, j, terms.mean(2), terms.std(2, correction=0)))

@@ -113,11 +113,48 @@ def test_mean_of_the_draws_is_the_model_of_all_factors(n_classes):
 
 
 @both
-def test_explanations_sum_to_the_raw_score(Estimator, table):
+@pytest.mark.parametrize("lacks", [False, True])
+def test_explanations_sum_to_the_raw_score(Estimator, lacks, table):
+    X, y = table[0].toarray(), table[1]
+    model, rows = Estimator(**SMALL).fit(X, targets(Estimator, y)), X[:9].copy()
+    if lacks:
+        rows[:, :12] = 0
+    raw = getattr(model, "decision_function", model.predict)(rows)
+    np.testing.assert_allclose(model.explain(rows).sum(), raw, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_explanations_of_real_values_sum_to_the_raw_score(n_classes):
+    X = ragged_matrix()
+    model = BayesianFMClassifier(**SMALL).fit(X, np.arange(60) % n_classes)
+    np.testing.assert_allclose(model.explain(X).sum(), model.decision_function(X), rtol=1e-9, atol=1e-10)
+
+
+def test_terms_have_the_standard_deviation_of_the_draws():
+    X = ragged_matrix()
+    model = BayesianFMRegressor(**SMALL).fit(X, X[:, 0] * X[:, 1])
+    explanation = model.explain(X[5:6])
+    draws = model.factors_.reshape(9, 8, 2) * np.sqrt(8)
+    x, (i, j) = X[5], (explanation.feature_i, explanation.feature_j)
+    terms = x[i, None] * x[j, None] * (draws[i] * draws[j]).sum(axis=2)  # (P, S)
+    np.testing.assert_allclose(explanation.interaction_std, terms.std(axis=1), rtol=1e-10)
+    linear = model.linear_coef_draws_[explanation.linear_features] * x[explanation.linear_features, None]
+    np.testing.assert_allclose(explanation.linear_std, linear.std(axis=1), rtol=1e-10)
+    assert explanation.to_frame()["std"].isna().sum() == 1
+
+
+def test_terms_of_frequent_features_are_surer(table):
     X, y = table
-    model = Estimator(**SMALL).fit(X, targets(Estimator, y))
-    raw = getattr(model, "decision_function", model.predict)(X[:9])
-    np.testing.assert_allclose(model.explain(X[:9]).sum(), raw, rtol=1e-10)
+    model = BayesianFMRegressor(4, max_iter=60, random_state=0).fit(X, y)
+    few = BayesianFMRegressor(4, max_iter=60, random_state=0).fit(X[:150], y[:150])
+    assert 2 * model.explain(X[:50]).interaction_std.mean() < few.explain(X[:50]).interaction_std.mean()
+
+
+def test_top_interactions_find_the_fields_that_interact(table):
+    X, y = table
+    model = BayesianFMRegressor(4, max_iter=60, random_state=0).fit(X, y)
+    top = model.top_interactions(X, 1, fields=np.repeat(["a", "b", "c"], [12, 8, 5])).iloc[0]
+    assert {top["feature_i"], top["feature_j"]} == {"a", "b"}
 
 
 # --- sampling ---------------------------------------------------------------------------------------------------------
