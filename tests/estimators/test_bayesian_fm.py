@@ -15,6 +15,7 @@ import skafm
 from skafm import BayesianFMClassifier, BayesianFMRegressor
 from skafm._estimators import bayesian_model
 from skafm._sampling.sampler import Sampler
+from skafm.inspection import WaterfallDisplay
 
 both = pytest.mark.parametrize("Estimator", [BayesianFMRegressor, BayesianFMClassifier])
 SMALL = {"n_factors": 2, "max_iter": 12, "burn_in": 4, "random_state": 0}
@@ -148,6 +149,16 @@ def test_terms_of_frequent_features_are_surer(table):
     model = BayesianFMRegressor(4, max_iter=60, random_state=0).fit(X, y)
     few = BayesianFMRegressor(4, max_iter=60, random_state=0).fit(X[:150], y[:150])
     assert 2 * model.explain(X[:50]).interaction_std.mean() < few.explain(X[:50]).interaction_std.mean()
+
+
+def test_waterfall_draws_the_standard_deviations(no_window):  # noqa: ARG001
+    X = ragged_matrix()
+    model = BayesianFMRegressor(**SMALL).fit(X, X[:, 0] * X[:, 1])
+    display = WaterfallDisplay.from_estimator(model, X[5:6], n=4)
+    top = model.explain(X[5:6]).top(4)
+    np.testing.assert_allclose(display.std, [*top["std"], np.nan])
+    (bars,) = display.ax_.containers[1:]  # after the bars
+    assert bars.has_xerr
 
 
 def test_top_interactions_find_the_fields_that_interact(table):
