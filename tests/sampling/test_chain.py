@@ -177,3 +177,14 @@ def test_noise_precision_of_weight_two_is_that_of_the_row_twice():
         for rows, weight in ((residual, 2.0), (torch.cat([residual, residual]), 1.0))
     )
     torch.testing.assert_close(once, twice, rtol=1e-12, atol=0)
+
+
+def test_intercept_without_information_is_drawn_from_its_prior():
+    chain = new_chain(dense_problem(X3, 1), Y3, 1)
+    chain.alpha = torch.zeros((), dtype=torch.float64)
+    draws = []
+    for _ in range(2000):
+        chain._draw_intercept()
+        draws.append(float(chain.intercept))
+    assert abs(np.mean(draws)) < 5 / np.sqrt(2000)
+    assert np.std(draws) == pytest.approx(1, abs=5 / np.sqrt(2 * 2000))
