@@ -117,8 +117,9 @@ n_factors : int, default=16
     Embedding size k, the length of each v_i; at least 1.
 max_iter : int, default=100
     Number of sweeps; at least 1.
-burn_in : int, default=20
-    Number of sweeps before the first draw is kept; at least 0. Each later sweep is kept: ``max_iter - burn_in`` draws,
+burn_in : int, default=5
+    Number of sweeps before the first draw is kept; at least 0. Few are left out, as in myFM: early draws, in which the
+    interactions are still small, make the mean more accurate. Each later sweep is kept: ``max_iter - burn_in`` draws,
     or the last one if there are none. They need ``n_draws * n_features * (n_factors + 1)`` numbers.
 fields : "auto" or array-like of shape (n_features,), default="auto"
     Field of each column, a number or a name: columns of a field have the same prior. "auto" infers the fields from X as

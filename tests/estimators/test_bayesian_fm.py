@@ -100,7 +100,7 @@ def test_three_classes_are_learned(table):
     probability = model.predict_proba(X[1000:])
     np.testing.assert_allclose(probability.sum(axis=1), 1)
     assert model.score(X[1000:], y[1000:]) > 0.55
-    assert model.factors_.shape == (25, 3 * 20 * 4)
+    assert model.factors_.shape == (25, 3 * 35 * 4)
 
 
 # --- draws and their mean ---------------------------------------------------------------------------------------------
