@@ -1,6 +1,7 @@
 """Factorization machines and their variants for scikit-learn."""
 
 from skafm._estimators.afm import AFMClassifier, AFMRegressor
+from skafm._estimators.bayesian_fm import BayesianFMClassifier, BayesianFMRegressor
 from skafm._estimators.deep_cross import DeepCrossClassifier, DeepCrossRegressor
 from skafm._estimators.ffm import FFMClassifier, FFMRegressor
 from skafm._estimators.fm import FMClassifier, FMRegressor
@@ -12,6 +13,8 @@ from skafm._version import __version__ as __version__
 __all__ = [
     "AFMClassifier",
     "AFMRegressor",
+    "BayesianFMClassifier",
+    "BayesianFMRegressor",
     "DeepCrossClassifier",
     "DeepCrossRegressor",
     "FFMClassifier",

@@ -455,6 +455,7 @@ OUT_OF_RANGE = {
     "solver": ["lbfgs", None],
     "learning_rate": [*AMOUNT, 0.0],
     "batch_size": [0, 2.5, "all", None],
+    "burn_in": [-1, 1.5],
     "max_iter": SIZE,
     "tol": AMOUNT,
     "n_iter_no_change": SIZE,

@@ -123,4 +123,8 @@ class TestDeepCross(ModelContract):
 def test_every_public_estimator_keeps_the_contract():
     contracts = [each() for each in ModelContract.__subclasses__()]
     made = {type(each.make(task)).__name__ for each in contracts for task in ("regression", "classification")}
-    assert made == {*skafm.__all__}
+    sampled = {
+        "BayesianFMRegressor",
+        "BayesianFMClassifier",
+    }  # no training to be tested: estimators/test_bayesian_fm.py
+    assert made | sampled == {*skafm.__all__}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import sklearn
 from scipy import sparse
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import (
     GridSearchCV,
@@ -31,12 +31,20 @@ def every_estimator():
     """Yield each with its defaults; deep ones small and short, since the checks fit them hundreds of times."""
     for name in skafm.__all__:
         Estimator = getattr(skafm, name)
-        deep = "hidden_layer_sizes" in Estimator().get_params()
-        yield Estimator(**{"hidden_layer_sizes": (16, 8), "max_iter": 40} if deep else {})
+        parameters = Estimator().get_params()
+        small = {"hidden_layer_sizes": (16, 8), "max_iter": 40} if "hidden_layer_sizes" in parameters else {}
+        yield Estimator(**{"n_factors": 2, "max_iter": 30} if "burn_in" in parameters else small)
     yield skafm.NFMRegressor(pooling="attention", hidden_layer_sizes=(16, 8), max_iter=40)
 
 
-@parametrize_with_checks(list(every_estimator()))
+def expected_failures(estimator):
+    """Return the checks that fail, and why."""
+    sampled = hasattr(estimator, "burn_in") and is_classifier(estimator)
+    names = [f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse")] if sampled else []
+    return dict.fromkeys(names, "a probit of weight 2 is that of a label with half the noise, not two labels")
+
+
+@parametrize_with_checks(list(every_estimator()), expected_failed_checks=expected_failures)
 @quick
 def test_estimator_check(estimator, check):
     check(estimator)

@@ -1,7 +1,6 @@
 """Fit, store, predict: what all estimators share. No model is known here, and torch is imported when first needed."""
 
 from abc import abstractmethod
-from contextlib import contextmanager
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -170,16 +169,6 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
         own += ["_target_range", "_target_moments", "_target_scale", "_fitted_loss", "_loss_unit"]
         for name in (*own, *self._parameter_attributes.values()):
             self.__dict__.pop(name, None)
-
-    @contextmanager
-    def _restore_on_error(self):
-        """Restore the estimator if the body raises an error."""
-        before = self.__dict__.copy()
-        try:
-            yield
-        except BaseException:
-            self.__dict__ = before  # in one step, which a second Ctrl-C cannot interrupt
-            raise
 
     def _prepare_training(self, train, validation, *, resume=False, stream=False):
         """Return the trainer before its first epoch, the data sets, and the validation score function or None."""

@@ -106,6 +106,59 @@ random_state : int, RandomState instance or None, default=None
     used nor changed.
 device : {"cpu", "cuda", "auto"}, str or torch.device, default="cpu"
     Device to compute on. "auto" is CUDA if torch finds it, otherwise the CPU.""",
+    "bayesian": """\
+
+Each parameter of a feature has a normal prior, one for each field and factor, with mean mu and precision lambda, and
+``lambda ~ Gamma(1/2, rate=1/2)``, ``mu ~ N(0, 1 / lambda)`` (Freudenthaler et al., 2011, with the constants of libFM).
+A sweep draws all parameters once. Features of which no row has two, such as the levels of a variable, are independent
+given the others and are drawn together, each with its k + 1 parameters at once. Features that meet in rows, such as
+words, are put into as few such blocks as a greedy coloring finds; there must not be more than 1,000.""",
+    "sampling": """\
+n_factors : int, default=16
+    Embedding size k, the length of each v_i; at least 1.
+max_iter : int, default=100
+    Number of sweeps; at least 1.
+burn_in : int, default=5
+    Number of sweeps before the first draw is kept; at least 0. Few are left out, as in myFM: early draws, in which the
+    interactions are still small, make the mean more accurate. Each later sweep is kept: ``max_iter - burn_in`` draws,
+    or the last one if there are none. They need ``n_draws * n_features * (n_factors + 1)`` numbers.
+fields : "auto" or array-like of shape (n_features,), default="auto"
+    Field of each column, a number or a name: columns of a field have the same prior. "auto" infers the fields from X as
+    the fewest groups of adjacent columns such that no row has two non-zero entries in one group, such as the columns of
+    one variable in the output of ``OneHotEncoder``; those of fewer than five columns share one prior.
+warm_start : bool, default=False
+    Whether ``fit`` continues with the last draw of the previous fit, without a burn-in, and adds ``max_iter`` draws.
+verbose : int or bool, default=False
+    Whether to print the residual and the seconds of each sweep.
+random_state : int, RandomState instance or None, default=None
+    Random generator of the draws. The same int gives bitwise identical results on the same machine and device. The
+    global generators of torch and NumPy are neither used nor changed.
+device : {"cpu", "cuda", "auto"}, str or torch.device, default="cpu"
+    Device to compute on. "auto" is CUDA if torch finds it, otherwise the CPU.""",
+    "draws_": """\
+factors_ : ndarray of shape (n_features, n_draws * n_factors)
+    Embeddings of all draws side by side, divided by the square root of n_draws: ``<factors_[i], factors_[j]>`` is the
+    posterior mean of ``<v_i, v_j>``. With several classes those of the first class come first.
+intercept_draws_ : ndarray of shape (n_draws,) or (n_classes, n_draws)
+    w0 of each draw.
+linear_coef_draws_ : ndarray of shape (n_features, n_draws) or (n_features, n_classes, n_draws)
+    w of each draw.""",
+    "sampled_": """\
+fields_ : ndarray of shape (n_features,)
+    Index of the field of each column, from 0.
+n_iter_ : int
+    Number of sweeps.
+n_features_in_ : int
+    Number of features seen during ``fit``.
+feature_names_in_ : ndarray of shape (n_features,)
+    Names of features seen during ``fit``. Defined only if X has feature names that are all strings.""",
+    "references": """\
+C. Freudenthaler, L. Schmidt-Thieme, S. Rendle, "Bayesian Factorization Machines", NIPS Workshop on Sparse
+Representation and Low-rank Approximation, 2011.
+
+S. Rendle, "Factorization Machines with libFM", ACM TIST 3(3), 2012.
+
+S. Rendle, L. Zhang, Y. Koren, "On the Difficulty of Evaluating Baselines", 2019.""",
     "regressor_linear_": """\
 intercept_ : float or ndarray of shape (n_outputs,)
     Intercept w0, in the units of y; with the link of ``loss`` on the scale of the raw score, as all parameters.

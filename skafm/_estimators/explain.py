@@ -5,15 +5,14 @@ from numbers import Integral
 import numpy as np
 from scipy import sparse
 
-from skafm._estimators.base import FactorizationMachine
 from skafm._estimators.fields import encode_fields, infer_fields
-from skafm._estimators.fitted_model import working_memory
+from skafm._estimators.fitted_model import FittedModel, working_memory
 from skafm._estimators.validation import check_finite
 from skafm.inspection._explanation import DefaultNames, Explanation
 from skafm.inspection._optional import import_pandas
 
 
-class ExplainMixin(FactorizationMachine):
+class ExplainMixin(FittedModel):
     """Mixin for models whose raw score has a term for each pair of features."""
 
     def explain(self, X, *, feature_names=None):

@@ -3,6 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 
 import numpy as np
@@ -86,6 +87,16 @@ class FittedModel(InputValidation, ABC):
 
         device = conversion.resolve_device(self.device)
         return cached_module(self, self._parameter_attributes, self._rebuild_module, device, working_memory())
+
+    @contextmanager
+    def _restore_on_error(self):
+        """Restore the estimator if the body raises an error."""
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__ = before  # in one step, which a second Ctrl-C cannot interrupt
+            raise
 
     def __getstate__(self):
         return super().__getstate__() | {"_skafm_version": __version__}

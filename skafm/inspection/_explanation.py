@@ -56,6 +56,8 @@ class Explanation:
         Classes, or indices of the targets, if there are several raw scores; otherwise None.
     missing_fields : ndarray of shape (n_fields,)
         The last ``n_fields`` features stand for fields that a row lacks: the first feature of each of these fields.
+    linear_std, interaction_std : ndarray, shaped as ``linear`` and ``interaction``, or None
+        Standard deviations over the draws of a Bayesian model; otherwise None.
 
     See Also
     --------
@@ -91,6 +93,8 @@ class Explanation:
         feature_names,
         outputs=None,
         missing_fields=(),
+        linear_std=None,
+        interaction_std=None,
     ):
         self.n_rows = n_rows
         self.intercept = intercept
@@ -105,6 +109,8 @@ class Explanation:
         self._names = feature_names
         self.outputs = outputs
         self.missing_fields = missing_fields
+        self.linear_std = linear_std
+        self.interaction_std = interaction_std
 
     @property
     def feature_names(self):
@@ -158,6 +164,8 @@ class Explanation:
             feature_names=self._names,
             outputs=self.outputs,
             missing_fields=self.missing_fields,
+            linear_std=None if self.linear_std is None else self.linear_std[entries],
+            interaction_std=None if self.interaction_std is None else self.interaction_std[pairs],
         )
 
     def to_frame(self):
@@ -167,7 +175,8 @@ class Explanation:
         -------
         DataFrame
             Table with the columns row, term ("intercept", "linear" or "interaction"), feature_i, feature_j, attention,
-            interaction and contribution; with several outputs also the column output, after row.
+            interaction and contribution; with several outputs also the column output, after row. Of a Bayesian model
+            also std, the standard deviation of a contribution; that of the intercept is nan.
 
         Raises
         ------
@@ -200,6 +209,9 @@ class Explanation:
                 self.contribution[of_output],
             ),
         }
+        if self.linear_std is not None:
+            missing_std = np.full(self.n_rows, np.nan)
+            columns["std"] = (missing_std, self.linear_std[of_output], self.interaction_std[of_output])
         frame = pandas.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
         return frame.sort_values("row", kind="stable", ignore_index=True)
 

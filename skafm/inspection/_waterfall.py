@@ -22,6 +22,9 @@ class WaterfallDisplay:
         Contribution of each term to the raw score.
     intercept : float
         Intercept w0.
+    std : ndarray of shape (n_terms,), default=None
+        Standard deviation of each contribution over the draws of a Bayesian model, drawn as error bars; nan for the sum
+        of the other terms.
 
     Attributes
     ----------
@@ -47,10 +50,11 @@ class WaterfallDisplay:
     '2 other terms'
     """
 
-    def __init__(self, labels, contributions, intercept):
+    def __init__(self, labels, contributions, intercept, std=None):
         self.labels = labels
         self.contributions = contributions
         self.intercept = intercept
+        self.std = std
 
     @classmethod
     def from_estimator(cls, estimator, X, *, feature_names=None, n=10, output=None, ax=None):
@@ -121,10 +125,12 @@ class WaterfallDisplay:
         has_attention = bool((explanation.attention != 1).any())
         labels = [_term_label(term, has_attention) for term in terms.head(n).itertuples()]
         contributions = terms["contribution"].to_numpy()
+        std = terms["std"].to_numpy() if "std" in terms else None
         if len(terms) > n:
             labels.append(f"{len(terms) - n} other terms")
             contributions = np.append(contributions[:n], contributions[n:].sum())
-        return cls(labels, contributions, float(intercept)).plot(ax)
+            std = None if std is None else np.append(std[:n], np.nan)
+        return cls(labels, contributions, float(intercept), std).plot(ax)
 
     def plot(self, ax=None):
         """Plot the waterfall.
@@ -149,6 +155,8 @@ class WaterfallDisplay:
         positions = range(1, len(labels) - 1)
         colors = [_POSITIVE if value > 0 else _NEGATIVE for value in self.contributions]
         bars = ax.barh(positions, self.contributions, left=ends[:-1], color=colors)
+        if self.std is not None:
+            ax.errorbar(ends[1:], positions, xerr=self.std, fmt="none", ecolor="black", capsize=2)
         ax.bar_label(bars, [f"{value:+.3g}" for value in self.contributions], padding=3, fontsize="small")
         tops = np.arange(len(ends)) - 0.4
         ax.vlines(ends, tops, tops + 1.8, "grey", linewidth=0.8)  # connect the end of each bar with the next bar

@@ -1,0 +1,1 @@
+"""Gibbs sampling of a factorization machine: torch, without scikit-learn."""
