@@ -27,10 +27,28 @@ quick = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarnin
 both = pytest.mark.parametrize("Estimator", [FMRegressor, AFMRegressor])
 
 
+class OneQuery:
+    """A ranker whose rows are all of one query, since the checks pass none."""
+
+    def fit(self, X, y, sample_weight=None):
+        return super().fit(X, y, sample_weight, qid=np.zeros(np.asarray(y).shape))
+
+    def score(self, X, y):
+        return super().score(X, y, qid=np.zeros(np.asarray(y).shape))
+
+
+class FMRanker(OneQuery, skafm.FMRanker):
+    pass
+
+
+class AFMRanker(OneQuery, skafm.AFMRanker):
+    pass
+
+
 def every_estimator():
     """Yield each with its defaults; deep ones small and short, since the checks fit them hundreds of times."""
     for name in skafm.__all__:
-        Estimator = getattr(skafm, name)
+        Estimator = globals()[name] if name.endswith("Ranker") else getattr(skafm, name)
         deep = "hidden_layer_sizes" in Estimator().get_params()
         yield Estimator(**{"hidden_layer_sizes": (16, 8), "max_iter": 40} if deep else {})
     yield skafm.NFMRegressor(pooling="attention", hidden_layer_sizes=(16, 8), max_iter=40)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 
 from skafm._estimators.advice import explain_divergence, remedy_for_no_gain, warn
@@ -29,14 +30,16 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
     """A model and its training, for any target.
 
     A subclass's constructor stores the parameters. A subclass names its parameters in ``_parameter_attributes`` and
-    ``_penalties`` and builds the torch module; a mixin, ``Regression`` or ``Classification``, gives the loss, and says
-    what y is to the raw score.
+    ``_penalties`` and builds the torch module; a mixin, ``Regression``, ``Classification`` or ``Ranking``, gives the
+    loss, and says what y is to the raw score.
     """
 
     _penalties: dict[str, str]
     """The module's parameter -> the constructor parameter that is its L2 penalty."""
     _task: str
-    """"regression" or "classification"."""
+    """"regression", "classification" or "ranking"."""
+    _fits_linear_first: bool = True
+    """Whether training begins with the linear model if the penalty on w is "auto"."""
     _target_scale: tuple[np.ndarray, np.ndarray]
     """Shift and scale, () or (n_outputs,), from the raw score of training to that of the fitted attributes."""
 
@@ -53,7 +56,6 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
     def _finalize(self, module, data):
         """Change the parameters of a trained module to equivalent ones."""
 
-    @abstractmethod
     def _freeze(self, module):
         """Turn off the gradients of the parameters that are not trained."""
 
@@ -84,6 +86,18 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
     @abstractmethod
     def _count_outputs(self, y):
         """Return the number of raw scores of a row, or None for one without an axis of its own."""
+
+    def _n_averaged(self, target):  # noqa: ARG002
+        """Return over how many targets, which have weights w of their own, the loss of encoded ones is averaged."""
+        return 1
+
+    def _validation_scorer(self):
+        """Return the scorer that ``scoring`` names."""
+        return check_scoring(self, self.scoring)
+
+    def _scorer_metadata(self, data):
+        """Return what a scorer may ask for besides rows and targets, None if there is none of it."""
+        return {"sample_weight": data.sample_weight}
 
     @abstractmethod
     def _measure_loss(self, data):
@@ -132,13 +146,16 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
         KeyboardInterrupt
             If interrupted before the first epoch ends. After this or any other error the estimator is unchanged.
         """
-        task = FitTask(self, X, y, sample_weight, self.max_iter)
+        task = FitTask(self, X, y, self.max_iter, sample_weight=sample_weight)
+        return self._fit(task, (X, y, sample_weight), (X_val, y_val, sample_weight_val))
+
+    def _fit(self, task, given, given_val):
+        """Fit to rows, targets and weights, with those of a validation set, each None if not given."""
         with self._restore_on_error():
             resume = self.warm_start and hasattr(self, "factors_")
             if not resume:
                 self._forget_fit()
-            given = (X_val, y_val, sample_weight_val)
-            train, validation = self._split_validation(X, y, sample_weight, given, current_group(), reset=not resume)
+            train, validation = self._split_validation(given, given_val, current_group(), reset=not resume)
             with explain_divergence(self, train.X):
                 self._target_scale = self._fit_target_scale(train)
                 self._measure_loss(train)
@@ -148,7 +165,7 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
                 evaluated = dataset if validation is None else validation_set
                 constant = trainer.evaluate(evaluated, self._initial_intercept(train))
                 loss = history.losses[-1] if validation is None else trainer.evaluate(evaluated)
-                if validation is not None and X_val is None:
+                if validation is not None and given_val[0] is None:
                     if history.best:
                         trainer.train_once(validation_set)
                     elif from_linear:
