@@ -5,6 +5,7 @@ from skafm._estimators.deep_cross import DeepCrossClassifier, DeepCrossRegressor
 from skafm._estimators.ffm import FFMClassifier, FFMRegressor
 from skafm._estimators.fm import FMClassifier, FMRegressor
 from skafm._estimators.hofm import HOFMClassifier, HOFMRegressor
+from skafm._estimators.implicit_feedback import ImplicitFeedback
 from skafm._estimators.nfm import NFMClassifier, NFMRegressor
 from skafm._estimators.rankers import AFMRanker, FMRanker
 from skafm._estimators.wide_deep import WideDeepClassifier, WideDeepRegressor
@@ -23,6 +24,7 @@ __all__ = [
     "FMRegressor",
     "HOFMClassifier",
     "HOFMRegressor",
+    "ImplicitFeedback",
     "NFMClassifier",
     "NFMRegressor",
     "WideDeepClassifier",

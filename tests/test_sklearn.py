@@ -47,14 +47,23 @@ class AFMRanker(OneQuery, skafm.AFMRanker):
 
 def every_estimator():
     """Yield each with its defaults; deep ones small and short, since the checks fit them hundreds of times."""
-    for name in skafm.__all__:
+    for name in sorted({*skafm.__all__} - {"ImplicitFeedback"}):
         Estimator = globals()[name] if name.endswith("Ranker") else getattr(skafm, name)
         deep = "hidden_layer_sizes" in Estimator().get_params()
         yield Estimator(**{"hidden_layer_sizes": (16, 8), "max_iter": 40} if deep else {})
+    yield skafm.ImplicitFeedback(skafm.FMRanker(random_state=0), [0], exclude_known=False, random_state=0)
     yield skafm.NFMRegressor(pooling="attention", hidden_layer_sizes=(16, 8), max_iter=40)
 
 
-@parametrize_with_checks(list(every_estimator()))
+def expected_failures(estimator):
+    """Return the checks that cannot hold, and why."""
+    if not hasattr(estimator, "item_columns"):
+        return {}
+    reason = "a row of weight 2 has its negative rows once, two rows have other ones"
+    return {f"check_sample_weight_equivalence_on_{kind}_data": reason for kind in ("dense", "sparse")}
+
+
+@parametrize_with_checks(list(every_estimator()), expected_failed_checks=expected_failures)
 @quick
 def test_estimator_check(estimator, check):
     check(estimator)

@@ -149,8 +149,20 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
         task = FitTask(self, X, y, self.max_iter, sample_weight=sample_weight)
         return self._fit(task, (X, y, sample_weight), (X_val, y_val, sample_weight_val))
 
-    def _fit(self, task, given, given_val):
-        """Fit to rows, targets and weights, with those of a validation set, each None if not given."""
+    def _fit(self, task, given, given_val, *, renew=None, learn_held_out=None):
+        """Fit to rows, targets and weights.
+
+        Parameters
+        ----------
+        task : FitTask
+        given, given_val : tuple
+            X, targets and weights of the training set and of the validation set, each None if not given.
+        renew : callable, optional
+            Returns the data set for the next epoch, see :class:`Dataset`.
+        learn_held_out : bool, optional
+            Whether the validation set is trained on at last; by default if it is held out here.
+        """
+        learn_held_out = given_val[0] is None if learn_held_out is None else learn_held_out
         with self._restore_on_error():
             resume = self.warm_start and hasattr(self, "factors_")
             if not resume:
@@ -159,13 +171,14 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
             with explain_divergence(self, train.X):
                 self._target_scale = self._fit_target_scale(train)
                 self._measure_loss(train)
-                trainer, dataset, validation_set, score = self._prepare_training(train, validation, resume=resume)
+                ready = self._prepare_training(train, validation, resume=resume, renew=renew)
+                trainer, dataset, validation_set, score = ready
                 from_linear = not resume and getattr(self, "init", "random") == "random"
                 history = self._train(trainer, dataset, score, validation_set, task, from_linear=from_linear)
                 evaluated = dataset if validation is None else validation_set
                 constant = trainer.evaluate(evaluated, self._initial_intercept(train))
                 loss = history.losses[-1] if validation is None else trainer.evaluate(evaluated)
-                if validation is not None and given_val[0] is None:
+                if validation is not None and learn_held_out:
                     if history.best:
                         trainer.train_once(validation_set)
                     elif from_linear:
@@ -198,13 +211,13 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
             self.__dict__ = before  # in one step, which a second Ctrl-C cannot interrupt
             raise
 
-    def _prepare_training(self, train, validation, *, resume=False, stream=False):
+    def _prepare_training(self, train, validation, *, resume=False, stream=False, renew=None):
         """Return the trainer before its first epoch, the data sets, and the validation score function or None."""
         from skafm._training import conversion
 
         device = conversion.resolve_device(self.device)
         generator = self._make_generator(train.group, device)
-        dataset = self._to_dataset(train, device, normalize=not stream)
+        dataset = self._to_dataset(train, device, normalize=not stream)._replace(renew=renew)
         validation_set = None if validation is None else self._to_dataset(validation, device)
         if resume:
             module = self._resumed_module(train, generator, device, dataset.rows.dtype)

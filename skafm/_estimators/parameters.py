@@ -41,6 +41,15 @@ RANKING = {
     "k": [Interval(Integral, 1, None, closed="left"), None],
     "scoring": [StrOptions({"metric", "loss"}), callable],
 }
+IMPLICIT = {
+    "estimator": [HasMethods(["fit", "predict"])],
+    "item_columns": ["array-like", slice],
+    "n_negatives": [Interval(Integral, 1, None, closed="left")],
+    "popularity": [Interval(Real, 0, None, closed="left")],
+    "exclude_known": ["boolean"],
+    "k": [Interval(Integral, 1, None, closed="left")],
+    "random_state": ["random_state"],
+}
 ATTENTION = {
     "attention_size": [Interval(Integral, 1, None, closed="left")],
     "l2_attention": [Interval(Real, 0, None, closed="left")],

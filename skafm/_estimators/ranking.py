@@ -136,6 +136,14 @@ class Ranking(FactorizationMachine):
             table = [np.asarray(each)[np.asarray(sample_weight) > 0] for each in table]
         return METRICS[self.metric](*table, k=self.k)
 
+    def _pack_target(self, relevance, query):
+        """Return what ``_fit`` takes as targets."""
+        return relevance, query
+
+    def _corrects_sampling(self):
+        """Return whether the loss has weights that correct for how often rows were drawn."""
+        return self.loss == "softmax"
+
     def _prediction_bounds(self):
         """Return None: a score has no bounds."""
 

@@ -183,6 +183,8 @@ class Dataset(NamedTuple):
     """Mean of the weights as given, in units of the smallest."""
     query: Tensor | None = None
     """(n_samples,) Number of each row's query, from 0; None if rows are not compared with one another."""
+    renew: Callable[["Dataset"], "Dataset"] | None = None
+    """Returns the data set, of as many rows, for the next epoch; None if it is always the same."""
 
     def select(self, rows: Tensor) -> "Dataset":
         """Return some rows, given by a mask (n_samples,)."""

@@ -32,7 +32,9 @@ _MAX_PADDING = 2.0
 def suit(model: Model, dataset: Dataset, batch_size: int) -> bool:
     """Return whether a model can be trained on a data set by these steps, and the device is one that gains by it."""
     device = dataset.rows.device
-    if device.type not in DEVICE_TYPES or dataset.group is not SINGLE_PROCESS or dataset.query is not None:
+    if device.type not in DEVICE_TYPES or dataset.group is not SINGLE_PROCESS:
+        return False
+    if dataset.query is not None or dataset.renew is not None:  # batches differ in size, or rows in each epoch
         return False
     length = padded_length(dataset.rows)
     needed = None if length is None else model._entry_bytes_per_row(length)

@@ -75,7 +75,8 @@ def train(
     for epoch in count(1):
         model.train()
         with limit_threads(n_products):
-            loss = run_epoch(*batches.draw(generator))
+            rows = dataset if dataset.renew is None else dataset.renew(dataset)
+            loss = run_epoch(rows, *batches.draw(generator))
             finite = math.isfinite(loss) and _all_finite(model, optimizer)
         if not finite:
             what = "A gradient became too large" if math.isfinite(loss) else f"The loss became {loss}"
@@ -91,15 +92,14 @@ def _epoch_runner(
     config: BatchConfig,
     generator: torch.Generator,
     batches: EpochBatches,
-) -> Callable[[Tensor, Sizes], float]:
+) -> Callable[[Dataset, Tensor, Sizes], float]:
     """Return a function that trains one epoch on the rows in an order (n_samples,), and returns the mean objective."""
-    arguments = (model, dataset, objective, optimizer, config.rows_per_step)
     if fixed_steps.suit(model, dataset, config.batch_size):
-        steps = fixed_steps.FixedSteps(*arguments, generator)
-        return lambda order, sizes: steps.run_epoch(order, [size for size, _ in sizes])
+        steps = fixed_steps.FixedSteps(model, dataset, objective, optimizer, config.rows_per_step, generator)
+        return lambda _, order, sizes: steps.run_epoch(order, [size for size, _ in sizes])
     worst = batches.most_rows * float(model._bytes_per_row(dataset.rows.indptr.diff()).max())
     split = worst > config.memory and not model._needs_whole_batch
-    return partial(_run_epoch, *arguments, config.memory if split else None)
+    return partial(_run_epoch, model, objective, optimizer, config.rows_per_step, config.memory if split else None)
 
 
 def mean_products(model: Model, rows: CSRRows) -> float:
@@ -117,11 +117,11 @@ def _all_finite(model: Model, optimizer: Optimizer) -> bool:
 
 def _run_epoch(
     model: Model,
-    dataset: Dataset,
     objective: Objective,
     optimizer: Optimizer,
     rows_per_step: int,
     memory: int | None,
+    dataset: Dataset,
     order: Tensor,
     sizes: Sizes,
 ) -> float:

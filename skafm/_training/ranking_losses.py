@@ -97,6 +97,11 @@ def make_ranking_loss(name: str, **options: Any) -> Loss:
     return loss
 
 
+def set_weight(target: Tensor, weight: Tensor) -> Tensor:
+    """Return targets (B, 3) with other weights (B,)."""
+    return torch.cat([target[:, :2], weight.to(target).unsqueeze(1)], 1)
+
+
 def _mean_over_pairs(
     raw: Tensor, relevance: Tensor, query: Tensor, pair_weight: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
