@@ -27,7 +27,7 @@ def pairwise(raw: Tensor, relevance: Tensor, query: Tensor, weight: Tensor) -> T
 
     Burges et al. (2005). With relevance 0 and 1 it is BPR (Rendle et al., 2009).
     """
-    return _mean_over_pairs(raw, relevance, query, lambda i, j: weight[i] * weight[j])
+    return _mean_over_pairs(raw, relevance, query, lambda i, j: _at(weight, i) * _at(weight, j))
 
 
 def lambdarank(raw: Tensor, relevance: Tensor, query: Tensor, weight: Tensor, *, k: int | None = None) -> Tensor:
@@ -43,7 +43,8 @@ def lambdarank(raw: Tensor, relevance: Tensor, query: Tensor, weight: Tensor, *,
         discount = discount * (rank <= k)
 
     def change(i: Tensor, j: Tensor) -> Tensor:
-        return weight[i] * weight[j] * (relevance[i] - relevance[j]) * (discount[i] - discount[j]).abs()
+        gain = _at(relevance, i) - _at(relevance, j)  # (P,)
+        return _at(weight, i) * _at(weight, j) * gain * (_at(discount, i) - _at(discount, j)).abs()
 
     return _mean_over_pairs(raw, relevance, query, change)
 
@@ -92,7 +93,7 @@ def make_ranking_loss(name: str, **options: Any) -> Loss:
         relevance, number, weight = target.unbind(1)  # (B,)
         _, query = torch.unique(number, return_inverse=True)  # (B,) from 0 to Q - 1
         losses: Tensor = function(raw, relevance, query, weight)  # (Q,)
-        return losses[query]
+        return _at(losses, query)
 
     return loss
 
@@ -116,10 +117,10 @@ def _mean_over_pairs(
         n = counts[rows]
         left = torch.arange(rows.start, rows.stop, device=n.device).repeat_interleave(n)  # (P,)
         right = torch.arange(len(left), device=n.device) + (first[rows] - n.cumsum(0) + n).repeat_interleave(n)  # (P,)
-        i, j = order[left], order[right]
-        c, lead = pair_weight(i, j), score[j] - score[i]  # (P,)
-        total.index_add_(0, query[i], c * softplus(lead))
-        norm.index_add_(0, query[i], c)
+        i, j, of = _at(order, left), _at(order, right), _at(query, _at(order, left))  # (P,)
+        c, lead = pair_weight(i, j), _at(score, j) - _at(score, i)  # (P,)
+        total.index_add_(0, of, c * softplus(lead))
+        norm.index_add_(0, of, c)
         pull = c * lead.sigmoid()
         slope.index_add_(0, j, pull).index_add_(0, i, -pull)
     linear = torch.zeros_like(total).index_add(0, query, slope * (raw - score))  # (Q,) zeros, with the slopes
@@ -161,10 +162,15 @@ def _ranks(score: Tensor, query: Tensor) -> Tensor:
 def _by_query(key: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
     """Return the rows (B,) by query and then by key, the greatest first, and the place (B,) of each in its query."""
     order = key.argsort(descending=True, stable=True)
-    order = order[query[order].argsort(stable=True)]
+    order = _at(order, _at(query, order).argsort(stable=True))
     n_rows = query.bincount()  # (Q,)
     starts = n_rows.cumsum(0) - n_rows  # (Q,)
-    return order, torch.arange(len(order), device=order.device) - starts[query[order]]
+    return order, torch.arange(len(order), device=order.device) - _at(starts, _at(query, order))
+
+
+def _at(values: Tensor, rows: Tensor) -> Tensor:
+    """Return some of the values (B,); an index in brackets takes three times as long on few of them."""
+    return values.index_select(0, rows)
 
 
 def _count(query: Tensor) -> int:
