@@ -6,12 +6,15 @@ from skafm._estimators.deep_cross import DeepCrossClassifier, DeepCrossRegressor
 from skafm._estimators.ffm import FFMClassifier, FFMRegressor
 from skafm._estimators.fm import FMClassifier, FMRegressor
 from skafm._estimators.hofm import HOFMClassifier, HOFMRegressor
+from skafm._estimators.implicit_feedback import ImplicitFeedback
 from skafm._estimators.nfm import NFMClassifier, NFMRegressor
+from skafm._estimators.rankers import AFMRanker, FMRanker
 from skafm._estimators.wide_deep import WideDeepClassifier, WideDeepRegressor
 from skafm._version import __version__ as __version__
 
 __all__ = [
     "AFMClassifier",
+    "AFMRanker",
     "AFMRegressor",
     "BayesianFMClassifier",
     "BayesianFMRegressor",
@@ -20,9 +23,11 @@ __all__ = [
     "FFMClassifier",
     "FFMRegressor",
     "FMClassifier",
+    "FMRanker",
     "FMRegressor",
     "HOFMClassifier",
     "HOFMRegressor",
+    "ImplicitFeedback",
     "NFMClassifier",
     "NFMRegressor",
     "WideDeepClassifier",

@@ -28,6 +28,7 @@ from skafm import (
     DeepCrossRegressor,
     FFMRegressor,
     FMClassifier,
+    FMRanker,
     FMRegressor,
     HOFMRegressor,
     NFMRegressor,
@@ -80,6 +81,12 @@ def cases():
         "NFMRegressor": (NFMRegressor(hidden_layer_sizes=(5, 4), **COMMON), y),
         "WideDeepRegressor": (WideDeepRegressor(hidden_layer_sizes=(5, 4), fields=np.arange(9) // 3, **COMMON), y),
     }
+
+
+def fit_ranker(rows, weight):
+    """Return a ranker fitted to some rows, those of whole queries: every rank has some. A batch has all rows."""
+    X, qid, grade = data()[0], np.arange(N)[::-1] // 5, np.arange(N) % 3
+    return FMRanker(**COMMON | {"batch_size": N}).fit(X[rows], grade[rows], weight[rows], qid=qid[rows])
 
 
 STOPPING = {"early_stopping": True, "learning_rate": 0.3, "max_iter": 60, "tol": 0.02, "n_iter_no_change": 2}
@@ -140,6 +147,7 @@ def equal(rank, n_ranks):
         with data_parallel():
             found[name] = model.fit(X[mine], target[mine], weight[mine])
     with data_parallel():
+        found["ranker"] = fit_ranker(mine, weight)
         found["float32"] = FMRegressor(solver="sgd", **COMMON).fit(X[mine].astype(np.float32), y[mine])
         found["partial_fit"] = FMRegressor(**COMMON).partial_fit(X[mine], y[mine]).partial_fit(X[mine], y[mine])
         found["stopped"] = stopped().fit(X[mine], y[mine], X_val=X[mine], y_val=y[mine] + rank)

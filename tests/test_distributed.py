@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from distributed_ranks import BATCH, COMMON, LIMIT, NO_PRIORS, N, cases, counts, data, stopped
+from distributed_ranks import BATCH, COMMON, LIMIT, NO_PRIORS, N, cases, counts, data, fit_ranker, stopped
 
 from skafm import FMRegressor
 from skafm.distributed import data_parallel
@@ -89,6 +89,10 @@ def assert_same(model, expected, tolerance):
 def test_ranks_equal_one_process_with_the_same_batches(ranks, name):
     (X, _, weight), (model, target), rows = data(), cases()[name], order(len(ranks))
     assert_same(ranks[0][name], model.fit(X[rows], target[rows], weight[rows]), 1e-10)
+
+
+def test_ranks_with_whole_queries_equal_one_process(ranks):
+    assert_same(ranks[0]["ranker"], fit_ranker(slice(None), data()[2]), 1e-10)
 
 
 def test_ranks_equal_one_process_in_single_precision(ranks):

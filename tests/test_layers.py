@@ -14,7 +14,7 @@ MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path
 
 # Each layer, and the layers that it may import besides itself. What is not listed is public and at the top.
 LAYERS = {
-    "_estimators": {"_sampling", "_training", "nn", "inspection", "_version"},
+    "_estimators": {"_sampling", "_training", "nn", "inspection", "metrics", "_version"},
     "_sampling": {"_training.batching", "_training.threads", "nn"},
     "_training": {"nn._base"},
     "nn": set(),

@@ -123,8 +123,9 @@ class TestDeepCross(ModelContract):
 def test_every_public_estimator_keeps_the_contract():
     contracts = [each() for each in ModelContract.__subclasses__()]
     made = {type(each.make(task)).__name__ for each in contracts for task in ("regression", "classification")}
-    sampled = {
+    others = {name for name in skafm.__all__ if name.endswith("Ranker")}  # their modules are those of other tasks
+    others |= {
         "BayesianFMRegressor",
         "BayesianFMClassifier",
-    }  # no training to be tested: estimators/test_bayesian_fm.py
-    assert made | sampled == {*skafm.__all__}
+    }  # are sampled, not trained: estimators/test_bayesian_fm.py
+    assert made == {*skafm.__all__} - others - {"ImplicitFeedback"}

@@ -133,7 +133,7 @@ def test_model_that_is_not_fitted_is_refused():
 
 def test_model_without_a_graph_is_refused():
     with pytest.raises(
-        TypeError, match=r"must be an FMRegressor, .* or a Pipeline that ends in one, got HOFMRegressor"
+        TypeError, match=r"must be a regressor, .* of FM or AFM, or a Pipeline that ends in one, got HOFMRegressor"
     ):
         to_onnx(HOFMRegressor())
 

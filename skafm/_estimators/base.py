@@ -4,6 +4,7 @@ from abc import abstractmethod
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 
 from skafm._estimators.advice import explain_divergence, remedy_for_no_gain, warn
@@ -28,14 +29,16 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
     """A model and its training, for any target.
 
     A subclass's constructor stores the parameters. A subclass names its parameters in ``_parameter_attributes`` and
-    ``_penalties`` and builds the torch module; a mixin, ``Regression`` or ``Classification``, gives the loss, and says
-    what y is to the raw score.
+    ``_penalties`` and builds the torch module; a mixin, ``Regression``, ``Classification`` or ``Ranking``, gives the
+    loss, and says what y is to the raw score.
     """
 
     _penalties: dict[str, str]
     """The module's parameter -> the constructor parameter that is its L2 penalty."""
     _task: str
-    """"regression" or "classification"."""
+    """"regression", "classification" or "ranking"."""
+    _fits_linear_first: bool = True
+    """Whether training begins with the linear model if the penalty on w is "auto"."""
     _target_scale: tuple[np.ndarray, np.ndarray]
     """Shift and scale, () or (n_outputs,), from the raw score of training to that of the fitted attributes."""
 
@@ -52,7 +55,6 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
     def _finalize(self, module, data):
         """Change the parameters of a trained module to equivalent ones."""
 
-    @abstractmethod
     def _freeze(self, module):
         """Turn off the gradients of the parameters that are not trained."""
 
@@ -83,6 +85,18 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
     @abstractmethod
     def _count_outputs(self, y):
         """Return the number of raw scores of a row, or None for one without an axis of its own."""
+
+    def _n_averaged(self, target):  # noqa: ARG002
+        """Return over how many targets, which have weights w of their own, the loss of encoded ones is averaged."""
+        return 1
+
+    def _validation_scorer(self):
+        """Return the scorer that ``scoring`` names."""
+        return check_scoring(self, self.scoring)
+
+    def _scorer_metadata(self, data):
+        """Return what a scorer may ask for besides rows and targets, None if there is none of it."""
+        return {"sample_weight": data.sample_weight}
 
     @abstractmethod
     def _measure_loss(self, data):
@@ -131,23 +145,39 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
         KeyboardInterrupt
             If interrupted before the first epoch ends. After this or any other error the estimator is unchanged.
         """
-        task = FitTask(self, X, y, sample_weight, self.max_iter)
+        task = FitTask(self, X, y, self.max_iter, sample_weight=sample_weight)
+        return self._fit(task, (X, y, sample_weight), (X_val, y_val, sample_weight_val))
+
+    def _fit(self, task, given, given_val, *, renew=None, learn_held_out=None):
+        """Fit to rows, targets and weights.
+
+        Parameters
+        ----------
+        task : FitTask
+        given, given_val : tuple
+            X, targets and weights of the training set and of the validation set, each None if not given.
+        renew : callable, optional
+            Returns the data set for the next epoch, see :class:`Dataset`.
+        learn_held_out : bool, optional
+            Whether the validation set is trained on at last; by default if it is held out here.
+        """
+        learn_held_out = given_val[0] is None if learn_held_out is None else learn_held_out
         with self._restore_on_error():
             resume = self.warm_start and hasattr(self, "factors_")
             if not resume:
                 self._forget_fit()
-            given = (X_val, y_val, sample_weight_val)
-            train, validation = self._split_validation(X, y, sample_weight, given, current_group(), reset=not resume)
+            train, validation = self._split_validation(given, given_val, current_group(), reset=not resume)
             with explain_divergence(self, train.X):
                 self._target_scale = self._fit_target_scale(train)
                 self._measure_loss(train)
-                trainer, dataset, validation_set, score = self._prepare_training(train, validation, resume=resume)
+                ready = self._prepare_training(train, validation, resume=resume, renew=renew)
+                trainer, dataset, validation_set, score = ready
                 from_linear = not resume and getattr(self, "init", "random") == "random"
                 history = self._train(trainer, dataset, score, validation_set, task, from_linear=from_linear)
                 evaluated = dataset if validation is None else validation_set
                 constant = trainer.evaluate(evaluated, self._initial_intercept(train))
                 loss = history.losses[-1] if validation is None else trainer.evaluate(evaluated)
-                if validation is not None and X_val is None:
+                if validation is not None and learn_held_out:
                     if history.best:
                         trainer.train_once(validation_set)
                     elif from_linear:
@@ -170,13 +200,13 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
         for name in (*own, *self._parameter_attributes.values()):
             self.__dict__.pop(name, None)
 
-    def _prepare_training(self, train, validation, *, resume=False, stream=False):
+    def _prepare_training(self, train, validation, *, resume=False, stream=False, renew=None):
         """Return the trainer before its first epoch, the data sets, and the validation score function or None."""
         from skafm._training import conversion
 
         device = conversion.resolve_device(self.device)
         generator = self._make_generator(train.group, device)
-        dataset = self._to_dataset(train, device, normalize=not stream)
+        dataset = self._to_dataset(train, device, normalize=not stream)._replace(renew=renew)
         validation_set = None if validation is None else self._to_dataset(validation, device)
         if resume:
             module = self._resumed_module(train, generator, device, dataset.rows.dtype)

@@ -4,10 +4,10 @@
 class FitTask:
     """Notifies the callbacks of an estimator: the fit begins, each epoch begins and ends, the fit ends."""
 
-    def __init__(self, estimator, X, y, sample_weight, max_iter):
+    def __init__(self, estimator, X, y, max_iter, **metadata):
         self.estimator = estimator
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        self.data = {"X": X, "y": y, "metadata": metadata}
+        given = {name: value for name, value in metadata.items() if value is not None}
+        self.data = {"X": X, "y": y, "metadata": given or None}
         self.context = None
         if hasattr(estimator, "_init_callback_context"):
             self.context = estimator._init_callback_context(max_subtasks=max_iter)

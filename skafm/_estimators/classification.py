@@ -129,6 +129,14 @@ class Classification(ClassifierMixin, OnlineTraining):
         raw = self._predict_raw(X)
         return self.classes_[raw.argmax(1) if raw.ndim > 1 else (raw > 0).astype(int)]
 
+    def _pack_target(self, relevance, query):  # noqa: ARG002
+        """Return what ``_fit`` takes as targets."""
+        return relevance
+
+    def _corrects_sampling(self):
+        """Return whether the loss has weights that correct for how often rows were drawn."""
+        return False
+
     def _check_target(self, y, weight, group, *, training):
         """Return class numbers, and weights times class weights."""
         check_classification_targets(y)

@@ -40,6 +40,58 @@ l2_factors : float or "auto", default="auto"
     to such a number: ``0.003 + 2 min(c', 1) r_i / n_i`` for feature i, where n_i is the number of training rows in
     which it is non-zero, r_i the root mean square of its values in them, and c' ``l2_scale_`` rounded to a power of 4.
     In ``partial_fit`` it is 0.003.""",
+    "ranking_loss": """\
+loss : {"pairwise", "softmax", "lambdarank"}, default="pairwise"
+    What training minimizes: the mean over the rows of the loss of their query.
+
+    - "pairwise": the log loss of which of two rows of different relevance is the more relevant one, averaged over the
+      pairs of the query (RankNet). With relevance 0 and 1 it is Bayesian personalized ranking (BPR).
+    - "softmax": the cross entropy of relevance, as shares of its sum over the query, and the softmax of the scores
+      (ListNet, in the form of Bruch et al.). Takes time proportional to the rows, not to their pairs.
+    - "lambdarank": as "pairwise", but each pair is weighted by how much NDCG would change if its rows changed places.
+
+    Rows of a query with more than 1,024 are compared within parts of at most as many, which have all grades and are
+    drawn anew in each epoch; so are rows that do not fit scikit-learn's ``working_memory`` together.
+metric : {"ndcg", "hit_rate", "recall", "reciprocal_rank", "average_precision"}, default="ndcg"
+    What ``score`` returns, and the validation score: a function of :mod:`skafm.metrics`.
+k : int or None, default=None
+    Number of rows of each query, the best ones, that count in ``metric`` and in the weights of "lambdarank"; at least
+    1. None counts all.""",
+    "ranker_l2": """\
+l2_linear : float or "auto", default="auto"
+    L2 penalty on w; at least 0. A feature is penalized once for each row in which it is non-zero. "auto" is a prior,
+    ``0.5 r_i / n_i`` for feature i, where n_i is the number of training rows in which it is non-zero, weighted, the
+    smallest weight counting as 1, and r_i the root mean square of its values in them.
+l2_factors : float or "auto", default="auto"
+    L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero. "auto" is
+    ``0.003 + 2 r_i / n_i`` for feature i, with n_i and r_i as above.""",
+    "ranker_schedule": """\
+batch_size : int or "auto", default="auto"
+    Number of rows in a batch, about: batches have whole queries, and a longer query is a batch of its own. "auto" is
+    1/128 of the rows, but at least 200 and at most 1024.
+max_iter : int, default=100
+    Maximum number of epochs; at least 1.
+tol : float, default=1e-3
+    Tolerance of the stopping criterion; at least 0. Training stops when the last ``n_iter_no_change`` epochs have not
+    improved the best training loss of the earlier epochs by more than ``tol``; with early stopping, when they have not
+    improved the best validation score.
+n_iter_no_change : int, default=5
+    Number of epochs without sufficient improvement, see ``tol``, after which training stops; at least 1.
+early_stopping : bool or "auto", default="auto"
+    Whether to hold out a validation set, stop when the validation score no longer improves, and restore the parameters
+    of the epoch with the best score. Whole queries are held out; but if most queries have a column of their own, as
+    users do, of which nothing could be learned without their rows, single rows of queries are. At last the held-out
+    rows are trained on, too, for one epoch, unless they are ``X_val``. "auto" does so with 100 rows or more, of 20
+    queries unless these have columns of their own, or if ``fit`` is given ``X_val``.
+validation_fraction : float, default=0.1
+    Fraction of the queries, or rows, to hold out as validation set, unless ``fit`` is given ``X_val``; between 0 and 1.
+scoring : {"metric", "loss"} or callable, default="metric"
+    Validation score: ``metric`` at ``k``, the negative mean loss, or a callable ``scorer(estimator, X, y, qid=qid)``
+    that returns a number, greater being better.
+warm_start : bool, default=False
+    Whether ``fit`` continues from the parameters of the previous fit, with a new optimizer.
+shuffle : bool, default=True
+    Whether to shuffle the queries, and the rows in them, before each epoch.""",
     "init": """\
 init : {"random", "fm"} or a fitted factorization machine, default="random"
     Initialization of the embeddings, and of w0 and w if the model has them. "random" draws the embeddings from a normal
@@ -171,6 +223,22 @@ intercept_ : float or ndarray of shape (n_classes,)
     Intercept w0. Its initial value is the log-odds of the class frequencies.
 linear_coef_ : ndarray of shape (n_features,) or (n_classes, n_features)
     Linear weights w.""",
+    "ranker_linear_": """\
+intercept_ : float
+    Intercept w0, which no order depends on: 0, but for what centering the embeddings adds.
+linear_coef_ : ndarray of shape (n_features,)
+    Linear weights w.""",
+    "ranker_references": """\
+C. Burges et al., "Learning to Rank using Gradient Descent", ICML 2005.
+
+C. Burges, "From RankNet to LambdaRank to LambdaMART: An Overview", Microsoft Research, 2010.
+
+S. Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009.
+
+Z. Cao et al., "Learning to Rank: From Pairwise Approach to Listwise Approach", ICML 2007.
+
+S. Bruch et al., "An Analysis of the Softmax Cross Entropy Loss for Learning-to-Rank with Binary Relevance", ICTIR
+2019.""",
     "fields_": """\
 fields_ : ndarray of shape (n_features,)
     Index of the field of each column, from 0.""",

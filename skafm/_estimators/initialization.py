@@ -18,9 +18,6 @@ class RandomInitialization(FactorizationMachine):
     def _initialize_parameters(self, module, generator, dataset, validation):
         """Keep the random parameters."""
 
-    def _freeze(self, module):
-        """Train all parameters."""
-
 
 class FMInitialization(FactorizationMachine):
     """Can begin with the embeddings, w0 and w of a factorization machine, and keep them fixed."""
@@ -37,6 +34,7 @@ class FMInitialization(FactorizationMachine):
                 own[name].detach().copy_(parameter.detach())
 
     def _freeze(self, module):
+        super()._freeze(module)
         for name, parameter in module.named_parameters():
             if self.freeze_init and name in _FM_PARAMETERS:
                 parameter.requires_grad_(False)

@@ -4,6 +4,7 @@ from numbers import Integral, Real
 
 from sklearn.metrics import get_scorer_names
 
+from skafm._estimators.ranking_metrics import METRICS
 from skafm._estimators.regression_losses import KINDS
 from skafm._estimators.sklearn_compat import HasMethods, Interval, StrOptions
 
@@ -34,6 +35,21 @@ REGRESSION = {
     "clip": ["boolean"],
 }
 CLASSIFICATION = {"class_weight": [dict, StrOptions({"balanced"}), None]}
+RANKING = {
+    "loss": [StrOptions({"pairwise", "softmax", "lambdarank"})],
+    "metric": [StrOptions(set(METRICS))],
+    "k": [Interval(Integral, 1, None, closed="left"), None],
+    "scoring": [StrOptions({"metric", "loss"}), callable],
+}
+IMPLICIT = {
+    "estimator": [HasMethods(["fit", "predict"])],
+    "item_columns": ["array-like", slice],
+    "n_negatives": [Interval(Integral, 1, None, closed="left")],
+    "popularity": [Interval(Real, 0, None, closed="left")],
+    "exclude_known": ["boolean"],
+    "k": [Interval(Integral, 1, None, closed="left")],
+    "random_state": ["random_state"],
+}
 ATTENTION = {
     "attention_size": [Interval(Integral, 1, None, closed="left")],
     "l2_attention": [Interval(Real, 0, None, closed="left")],

@@ -1,5 +1,6 @@
 """What the targets of a regression are to the raw score: a mixin that is combined with a model."""
 
+import math
 from functools import reduce
 
 import numpy as np
@@ -184,6 +185,9 @@ class Regression(RegressorMixin, OnlineTraining):
 
     def _count_outputs(self, y):
         return None if y.ndim == 1 else y.shape[1]
+
+    def _n_averaged(self, target):
+        return math.prod(target.shape[1:])
 
     def _initial_intercept(self, data):
         loss = fitted_loss(self)

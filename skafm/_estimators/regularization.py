@@ -10,11 +10,13 @@ import math
 _BASE = {
     "classification": {"linear.weight": 0.0, "factors": 0.003},
     "regression": {"linear.weight": 0.0, "factors": 0.01},
+    "ranking": {"linear.weight": 0.0, "factors": 0.003},
 }
 """By task and parameter."""
 _PRIOR = {
     "classification": {"linear.weight": 0.5, "factors": 2.0},
     "regression": {"linear.weight": 5.0, "factors": 4.0},
+    "ranking": {"linear.weight": 0.5, "factors": 2.0},
 }
 """P, by task and parameter. Of a regressor's loss the unit is about that of the best constant, whatever the loss."""
 _SCALES = (16.0, 4.0, 1.0, 1 / 4, 1 / 16)
@@ -36,7 +38,7 @@ def penalties(estimator, dataset, *, stream):
     weight, scale = feature_statistics(dataset)
     c, share = getattr(estimator, "l2_scale_", 1.0), (scale / weight).nan_to_num(0.0)  # (n_features,)
     # Where main effects are weak, interactions may be strong: their prior does not become stronger, too.
-    scales = {"linear.weight": c / _n_averaged(dataset), "factors": min(_nearest_scale(c), 1.0)}
+    scales = {"linear.weight": c / estimator._n_averaged(dataset.target), "factors": min(_nearest_scale(c), 1.0)}
     return values | {name: base[name] + prior[name] * scales[name] * share for name in auto}
 
 
@@ -64,19 +66,14 @@ def _linear_prior(estimator, module, dataset):
     """Return ``P r_i`` (n_features,) of the linear model, or None if there is to be none."""
     from skafm._training.feature_statistics import feature_statistics
 
-    if getattr(estimator, "l2_linear", None) != "auto":
+    if getattr(estimator, "l2_linear", None) != "auto" or not estimator._fits_linear_first:
         return None
     scale = feature_statistics(dataset).scale
     few = int(scale.count_nonzero()) * module.linear.intercept.numel() <= _MAX_WEIGHTS
-    prior = _PRIOR[estimator._task]["linear.weight"] / (_n_averaged(dataset) * dataset.mean_weight)
+    prior = _PRIOR[estimator._task]["linear.weight"] / (estimator._n_averaged(dataset.target) * dataset.mean_weight)
     return prior * scale if few else None
 
 
 def _nearest_scale(c):
     """Return the scale nearest to c, which is the best for w: V, whose optimum is flat, gains nothing from more."""
     return min(_SCALES, key=lambda scale: abs(math.log(scale / c)))
-
-
-def _n_averaged(dataset):
-    """Return over how many targets, which have weights w of their own, the loss is averaged."""
-    return math.prod(dataset.target.shape[1:])

@@ -5,7 +5,6 @@ import inspect
 from numbers import Real
 
 import numpy as np
-from sklearn.metrics import check_scoring
 
 from skafm._training.collectives import SINGLE_PROCESS
 
@@ -34,9 +33,8 @@ def validation_score(estimator, data, dataset):
             f"Only scoring='loss' is supported in distributed training, got {scoring!r}, which would score the samples "
             "of one rank."
         )
-    scorer = check_scoring(estimator, scoring)
-    weighted = data.sample_weight is not None and _takes_weights(scorer)
-    weight = {"sample_weight": data.sample_weight} if weighted else {}
+    scorer, metadata = estimator._validation_scorer(), estimator._scorer_metadata(data).items()
+    metadata = {name: value for name, value in metadata if value is not None and _takes(scorer, name)}
     y = estimator._decode_target(data.y)
 
     def score(trainer):
@@ -44,7 +42,7 @@ def validation_score(estimator, data, dataset):
         fitted.__dict__.pop("feature_names_in_", None)  # the validated rows have no names
         fitted.__dict__.update(estimator._fitted_attributes(trainer))
         try:
-            value = scorer(fitted, data.X, y, **weight)
+            value = scorer(fitted, data.X, y, **metadata)
         except ValueError as error:
             raise ValueError(
                 f"scoring={scoring!r} failed on the validation set of {len(y)} samples: {error} If a class has too few "
@@ -60,7 +58,7 @@ def validation_score(estimator, data, dataset):
     return score
 
 
-def _takes_weights(scorer):
-    """Return whether a scorer, or the metric that it is made of, takes sample weights."""
+def _takes(scorer, name):
+    """Return whether a scorer, or the metric that it is made of, takes an argument of this name."""
     parameters = inspect.signature(getattr(scorer, "_score_func", scorer)).parameters
-    return "sample_weight" in parameters or any(each.kind == each.VAR_KEYWORD for each in parameters.values())
+    return name in parameters or any(each.kind == each.VAR_KEYWORD for each in parameters.values())

@@ -59,27 +59,36 @@ class InputValidation(BaseEstimator, ABC):
     def _stratify(self, y):
         """Return the strata (n_samples,) of a random split, or None."""
 
-    def _split_validation(self, X, y, sample_weight, given, group, *, reset):
-        """Return the samples to train on, and the validation set or None; ``given`` has X, y and weights of one."""
-        has_set = given[0] is not None
-        if has_set != (given[1] is not None):
+    def _split_validation(self, given, given_val, group, *, reset):
+        """Return the samples to train on, and the validation set or None; both are given as X, y and weights."""
+        has_set = given_val[0] is not None
+        if has_set != (given_val[1] is not None):
             raise ValueError("X_val and y_val must be given together: pass both or neither.")
         if has_set and not self.early_stopping:
             raise ValueError("X_val and y_val need early stopping: set early_stopping=True, or do not pass them.")
-        if given[2] is not None and not has_set:
+        if given_val[2] is not None and not has_set:
             raise ValueError("sample_weight_val needs X_val and y_val: pass them too, or do not pass it.")
-        train = self._validate_samples(X, y, sample_weight, group, reset=reset, training=True)
+        X, y, weight = given
+        train = self._validate_samples(X, y, weight, group, reset=reset, training=True)
         if has_set:
             with prefix_error("Invalid X_val, y_val or sample_weight_val"):
-                X_val, y_val, weight_val = given
-                return train, self._validate_samples(X_val, y_val, weight_val, group, reset=False, training=False)
-        few = self.early_stopping == "auto" and group.all_reduce_sum(len(train.y)) < _MIN_SAMPLES
+                X, y, weight = given_val
+                return train, self._validate_samples(X, y, weight, group, reset=False, training=False)
+        few = self.early_stopping == "auto" and self._has_few(train)
         if few or not self.early_stopping:
             return train, None
         size = {"test_size": self.validation_fraction, "random_state": check_random_state(self.random_state)}
         with prefix_error(f"validation_fraction={self.validation_fraction} cannot split {len(train.y)} samples"):
-            parts = train_test_split(np.arange(len(train.y)), stratify=self._stratify(train.y), **size)
+            parts = self._split(train, **size)
         return tuple(train.select(samples) for samples in parts)
+
+    def _has_few(self, data):
+        """Return whether the samples of all ranks are too few to hold some out."""
+        return data.group.all_reduce_sum(len(data.y)) < _MIN_SAMPLES
+
+    def _split(self, data, **size):
+        """Return two parts of the samples, as indices."""
+        return train_test_split(np.arange(len(data.y)), stratify=self._stratify(data.y), **size)
 
     def _validate_samples(self, X, y, sample_weight, group, *, reset, training):
         """Return validated samples, without those of weight zero."""

@@ -71,17 +71,26 @@ def split_batch(batch: Batch, costs: Tensor, budget: int) -> Iterator[tuple[slic
     micro_batch : Batch
         Those rows; the batch itself if it is within the budget.
     """
+    for rows in split_costs(costs, budget):
+        if rows.start == 0 and rows.stop == len(costs):
+            yield rows, batch
+            return
+        entries = slice(int(batch.offsets[rows.start]), int(batch.offsets[rows.stop]))
+        offsets = batch.offsets[rows.start : rows.stop + 1] - batch.offsets[rows.start]
+        values = None if batch.values is None else batch.values[entries]
+        yield rows, Batch(batch.indices[entries], values, offsets)
+
+
+def split_costs(costs: Tensor, budget: int) -> Iterator[slice]:
+    """Split costs (B,) into runs, each of one cost or with a sum of no more than the budget; yield one at least."""
     ends = costs.cumsum(0)  # (B,)
     if len(ends) == 0 or int(ends[-1]) <= budget:
-        yield slice(0, len(ends)), batch
+        yield slice(0, len(ends))
         return
     start, spent = 0, 0
     while start < len(ends):
         stop = max(int(torch.searchsorted(ends, spent + budget, right=True)), start + 1)
-        entries = slice(int(batch.offsets[start]), int(batch.offsets[stop]))
-        offsets = batch.offsets[start : stop + 1] - batch.offsets[start]
-        values = None if batch.values is None else batch.values[entries]
-        yield slice(start, stop), Batch(batch.indices[entries], values, offsets)
+        yield slice(start, stop)
         start, spent = stop, int(ends[stop - 1])
 
 
@@ -172,12 +181,17 @@ class Dataset(NamedTuple):
     """The processes that have the other rows."""
     mean_weight: float = 1.0
     """Mean of the weights as given, in units of the smallest."""
+    query: Tensor | None = None
+    """(n_samples,) Number of each row's query, from 0; None if rows are not compared with one another."""
+    renew: Callable[["Dataset"], "Dataset"] | None = None
+    """Returns the data set, of as many rows, for the next epoch; None if it is always the same."""
 
     def select(self, rows: Tensor) -> "Dataset":
         """Return some rows, given by a mask (n_samples,)."""
         numbers = rows.nonzero().squeeze(1)
         weight = None if self.weight is None else self.weight[numbers]
-        return self._replace(rows=self.rows.select(numbers), target=self.target[numbers], weight=weight)
+        query = None if self.query is None else self.query[numbers]
+        return self._replace(rows=self.rows.select(numbers), target=self.target[numbers], weight=weight, query=query)
 
 
 class _WritableView:

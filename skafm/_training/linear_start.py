@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
+from torch.func import functional_call
 from torch.nn import Module
 
 from skafm._training.batching import Dataset, compact_features
@@ -17,7 +18,6 @@ from skafm._training.losses import Loss
 from skafm._training.threads import limit_threads
 from skafm._training.uncertainty import few_rows, mean_and_error
 from skafm.nn._base import Model
-from skafm.nn._sparse_ops import linear as sum_linear
 
 _OPTIONS = {"maxiter": 100, "maxcor": 5}
 """Of SciPy's L-BFGS-B."""
@@ -156,10 +156,10 @@ def fit_linear(model: Model, dataset: Dataset, loss: Loss, prior: Tensor, precis
     def evaluate(numbers: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         """Return the objective, a mean over the rows, and its gradient."""
         _assign((w0, w), numbers)
-        parameters = w0.clone().requires_grad_(), w[positions].requires_grad_()
-        losses = loss(parameters[0] + sum_linear(parameters[1], *batch, transposed), dataset.target)
+        parameters = {"intercept": w0.clone().requires_grad_(), "weight": w[positions].requires_grad_()}
+        losses = loss(functional_call(linear, parameters, (*batch, transposed)), dataset.target)
         total = losses.sum() if dataset.weight is None else dataset.weight @ losses
-        g0, g = torch.autograd.grad(total, parameters)
+        g0, g = torch.autograd.grad(total, list(parameters.values()))
         g = torch.zeros_like(w).index_copy_(0, positions, g)
         sums = group.all_reduce_sum(_to_vector(total.detach(), g0, g))
         sums += _to_vector((prior * w.square()).sum(), torch.zeros_like(w0), 2 * prior * w)

@@ -1,7 +1,7 @@
 """The only training loop and the only prediction loop. They take any model and know none."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import count
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from torch.nn.functional import embedding_bag
 from skafm._training import fixed_steps
 from skafm._training.batching import CSRRows, Dataset, compact_features, split_batch
 from skafm._training.collectives import Step
+from skafm._training.epoch_batches import EpochBatches, Sizes, make_batches
 from skafm._training.errors import DivergenceError
 from skafm._training.losses import Loss, Objective
 from skafm._training.optimizers import Optimizer
@@ -26,11 +27,12 @@ class BatchConfig(NamedTuple):
     """How an epoch is divided into batches."""
 
     batch_size: int
-    """Most rows of a batch, over all ranks; the batches of an epoch differ by at most one row."""
+    """Most rows of a batch, over all ranks; of whole queries about that many, or those of one query."""
     shuffle: bool
     """Whether each epoch takes the rows in a new order."""
     memory: int
-    """Bytes: a batch that needs more is processed in micro-batches, whose gradients add up to the same step."""
+    """Bytes: a batch that needs more is processed in micro-batches, whose gradients add up to the same step; rows of
+    a query are compared within them."""
     rows_per_step: int = 0
     """A batch with fewer rows takes a smaller step: its gradients are multiplied by its share of this number."""
 
@@ -67,13 +69,14 @@ def train(
     DivergenceError
         If the loss or a parameter is no longer finite.
     """
-    batches = _partition_batches(dataset.group.all_gather(len(dataset.rows)), dataset.group.rank, config.batch_size)
-    n_products = mean_products(model, dataset.rows) * len(dataset.rows) / max(len(batches), 1)
+    batches = make_batches(dataset, config.batch_size, shuffle=config.shuffle)
+    n_products = mean_products(model, dataset.rows) * len(dataset.rows) / max(batches.n_steps, 1)
     run_epoch = _epoch_runner(model, dataset, objective, optimizer, config, generator, batches)
     for epoch in count(1):
         model.train()
         with limit_threads(n_products):
-            loss = run_epoch(_row_order(dataset, config, generator))
+            rows = dataset if dataset.renew is None else dataset.renew(dataset)
+            loss = run_epoch(rows, *batches.draw(generator))
             finite = math.isfinite(loss) and _all_finite(model, optimizer)
         if not finite:
             what = "A gradient became too large" if math.isfinite(loss) else f"The loss became {loss}"
@@ -88,38 +91,20 @@ def _epoch_runner(
     optimizer: Optimizer,
     config: BatchConfig,
     generator: torch.Generator,
-    batches: Sequence[tuple[int, int]],
-) -> Callable[[Tensor], float]:
+    batches: EpochBatches,
+) -> Callable[[Dataset, Tensor, Sizes], float]:
     """Return a function that trains one epoch on the rows in an order (n_samples,), and returns the mean objective."""
-    arguments = (model, dataset, objective, optimizer, config.rows_per_step)
     if fixed_steps.suit(model, dataset, config.batch_size):
-        steps = fixed_steps.FixedSteps(*arguments, generator)
-        return partial(steps.run_epoch, sizes=[size for size, _ in batches])
-    worst = config.batch_size * float(model._bytes_per_row(dataset.rows.indptr.diff()).max())
+        steps = fixed_steps.FixedSteps(model, dataset, objective, optimizer, config.rows_per_step, generator)
+        return lambda _, order, sizes: steps.run_epoch(order, [size for size, _ in sizes])
+    worst = batches.most_rows * float(model._bytes_per_row(dataset.rows.indptr.diff()).max())
     split = worst > config.memory and not model._needs_whole_batch
-    return partial(_run_epoch, *arguments, batches, config.memory if split else None)
+    return partial(_run_epoch, model, objective, optimizer, config.rows_per_step, config.memory if split else None)
 
 
 def mean_products(model: Model, rows: CSRRows) -> float:
     """Return how many multiplications in matrix products a row needs."""
     return float(model._products_per_row(rows.indptr.diff()).double().mean()) if len(rows) else 0.0
-
-
-def _partition_batches(counts: Sequence[int], rank: int, batch_size: int) -> list[tuple[int, int]]:
-    """Distribute the rows of all ranks over the batches, round robin; return each batch's size on a rank and in all."""
-    n, before = sum(counts), sum(counts[:rank])
-    steps = -(-n // batch_size)
-
-    def size(start: int, stop: int, batch: int) -> int:
-        return (batch - start) // steps - (batch - stop) // steps
-
-    return [(size(before, before + counts[rank], batch), size(0, n, batch)) for batch in range(steps)]
-
-
-def _row_order(dataset: Dataset, config: BatchConfig, generator: torch.Generator) -> Tensor:
-    """Return the order (n_samples,) of the rows in an epoch."""
-    n, device = len(dataset.rows), dataset.target.device
-    return torch.randperm(n, generator=generator, device=device) if config.shuffle else torch.arange(n, device=device)
 
 
 def _all_finite(model: Model, optimizer: Optimizer) -> bool:
@@ -132,17 +117,19 @@ def _all_finite(model: Model, optimizer: Optimizer) -> bool:
 
 def _run_epoch(
     model: Model,
-    dataset: Dataset,
     objective: Objective,
     optimizer: Optimizer,
     rows_per_step: int,
-    batches: Sequence[tuple[int, int]],
     memory: int | None,
+    dataset: Dataset,
     order: Tensor,
+    sizes: Sizes,
 ) -> float:
-    """Take a step on each batch and return the mean objective."""
+    """Take a step on each batch that has rows and return the mean objective."""
     total, n = torch.zeros((), device=order.device, dtype=torch.float64), 0
-    for rows, (local_size, size) in zip(torch.split(order, [own for own, _ in batches]), batches, strict=True):
+    for rows, (local_size, size) in zip(torch.split(order, [own for own, _ in sizes]), sizes, strict=True):
+        if size == 0:
+            continue
         step = compute_step(model, dataset, rows, objective, memory)
         step = dataset.group.all_reduce(step, local_size / size, optimizer.parameters)
         if size < rows_per_step:

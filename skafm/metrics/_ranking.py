@@ -214,7 +214,11 @@ def ndcg_at_k(y_true: ArrayLike, y_score: ArrayLike, qid: ArrayLike, *, k: int |
     starts, total = np.cumsum(sizes) - sizes, 0.0
     for size in np.unique(sizes):  # one call for all queries of a length
         rows = starts[sizes == size, None] + np.arange(size)  # (queries, size)
-        total += len(rows) * (1.0 if size == 1 else ndcg_score(relevance[rows], score[rows], k=k))
+        tied = (np.diff(np.sort(score[rows])) == 0).any(1)  # (queries,)
+        for part, ties in ((rows[tied], True), (rows[~tied], False)):  # ties take a loop over the queries
+            if len(part):
+                value = 1.0 if size == 1 else ndcg_score(relevance[part], score[part], k=k, ignore_ties=not ties)
+                total += len(part) * value
     return total / len(sizes)
 
 

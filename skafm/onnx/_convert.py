@@ -16,8 +16,8 @@ def to_onnx(model, X=None):
 
     Parameters
     ----------
-    model : FMRegressor, FMClassifier, AFMRegressor or AFMClassifier, or a Pipeline that ends in one
-        Fitted model. Of a fitted search, such as GridSearchCV, the best estimator is converted.
+    model : regressor, classifier or ranker of FM or AFM, or a Pipeline that ends in one
+        Fitted model, such as an FMRegressor. Of a fitted search, such as GridSearchCV, the best estimator is converted.
     X : {array-like, DataFrame} of shape (n_samples, n_columns), default=None
         Rows as for ``predict``, of which the first is enough: the names and types of the inputs are taken from it. A
         pipeline needs it. Without X the inputs are the arrays of a CSR matrix.
@@ -30,8 +30,8 @@ def to_onnx(model, X=None):
         distinct and may be in any order. With X there is an input (B, 1) for each column of a DataFrame, with its name,
         or one input ``X`` (B, n_columns). Strings and objects are strings.
 
-        A regressor has the output ``variable``, the result of ``predict``. A classifier has the outputs ``label``, the
-        result of ``predict``, and ``probabilities``, the result of ``predict_proba``.
+        A regressor or ranker has the output ``variable``, the result of ``predict``. A classifier has the outputs
+        ``label``, the result of ``predict``, and ``probabilities``, the result of ``predict_proba``.
 
     Raises
     ------
@@ -85,8 +85,8 @@ def to_onnx(model, X=None):
     *transformers, final = unnest_pipeline(model)
     if not isinstance(final, CONVERTIBLE):
         raise TypeError(
-            "model must be an FMRegressor, FMClassifier, AFMRegressor or AFMClassifier, or a Pipeline that ends in "
-            f"one, got {type(model).__name__}{'' if final is model else f' that ends in {type(final).__name__}'}."
+            "model must be a regressor, classifier or ranker of FM or AFM, or a Pipeline that ends in one, "
+            f"got {type(model).__name__}{'' if final is model else f' that ends in {type(final).__name__}'}."
         )
     check_model(final)
     if X is not None:

@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skafm._estimators.fitted_state import separate_intercept
-from skafm._estimators.fm import FMClassifier, FMRegressor
 from skafm._estimators.regression_losses import fitted_loss
 
 
@@ -62,14 +61,15 @@ def check_model(model):
 def add_results(graph, model, entries, *, ravel):
     """Add what a model predicts of the entries, and return the results by the names of the outputs.
 
-    They are ``variable`` (B, C) of a regressor, (B,) with ``ravel`` if there is one output, or ``label`` (B,) and
-    ``probabilities`` (B, n_classes) of a classifier.
+    They are ``variable`` (B, C) of a regressor or ranker, (B,) with ``ravel`` if there is one output, or ``label`` (B,)
+    and ``probabilities`` (B, n_classes) of a classifier.
     """
     raw = _raw_scores(graph, model, entries)
     single = np.ndim(model.intercept_) == 0
     if hasattr(model, "classes_"):
         return _classify(graph, model.classes_, raw, single=single)
-    prediction = {"identity": lambda each: each, "log": graph.Exp, "logit": graph.Sigmoid}[fitted_loss(model).link](raw)
+    link = fitted_loss(model).link if hasattr(model, "_fitted_loss") else "identity"  # a ranker has none
+    prediction = {"identity": lambda each: each, "log": graph.Exp, "logit": graph.Sigmoid}[link](raw)
     bounds = model._prediction_bounds()
     if bounds is not None:
         low, high = (np.asarray(bound, graph.dtype) for bound in bounds)
@@ -89,7 +89,7 @@ def _classify(graph, classes, raw, *, single):
 
 def _raw_scores(graph, model, entries):
     """Return the raw scores (B, C): intercept, linear term and interaction."""
-    interaction = _fm_interaction if isinstance(model, FMRegressor | FMClassifier) else _afm_interaction
+    interaction = _afm_interaction if hasattr(model, "attention_coef_") else _fm_interaction
     weights = np.atleast_2d(model.linear_coef_).T  # (n_features, C)
     if model._missing_rows:
         entries = _add_missing_fields(graph, model, entries)

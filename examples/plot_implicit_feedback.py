@@ -1,0 +1,76 @@
+"""
+Recommendation from what was played
+===================================
+
+A log of plays says which films users chose, not which they dislike. ``ImplicitFeedback`` draws films that a user has
+not played, anew for each epoch, and a ranker or a classifier learns to tell them apart. The plays are drawn, so that
+the best possible ranking is known.
+"""
+
+# %%
+# Plays
+# -----
+# A user plays a film with a probability that depends on how popular the film is, and on how well its genre and its own
+# character suit the user. The last tenth of the plays is for testing.
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.preprocessing import OneHotEncoder
+
+from skafm import FMClassifier, FMRanker, ImplicitFeedback
+
+N_USERS, N_FILMS, N_GENRES = 300, 120, 8
+rng = np.random.default_rng(0)
+genre = rng.integers(0, N_GENRES, N_FILMS)
+tastes = rng.normal(size=(N_USERS, 4))
+characters = rng.normal(size=(N_GENRES, 4))[genre] + 0.5 * rng.normal(size=(N_FILMS, 4))
+appeal = tastes @ characters.T + rng.normal(size=N_FILMS)  # (N_USERS, N_FILMS)
+chance = np.exp(appeal) / np.exp(appeal).sum(1, keepdims=True)
+plays = [(user, film) for user in range(N_USERS) for film in rng.choice(N_FILMS, 25, replace=False, p=chance[user])]
+user, film = rng.permutation(plays).T
+train, test = slice(0, -750), slice(-750, None)
+
+# %%
+# Each row has a film, its genre and a user. The first columns, of film and genre, are those of the item: a negative row
+# has another film with the genre of that film. As queries the users say which films are known, so that they are neither
+# drawn in training nor ranked in testing.
+
+encoder = OneHotEncoder()
+X = encoder.fit_transform(np.column_stack([film, genre[film], user]))
+item_columns = slice(0, sum(map(len, encoder.categories_[:2])))
+models = {
+    "FM, pairs (BPR)": FMRanker(random_state=0),
+    "FM, sampled softmax": FMRanker(loss="softmax", random_state=0),
+    "FM, log loss": FMClassifier(random_state=0),
+}
+scores = {}
+for name, estimator in models.items():
+    model = ImplicitFeedback(estimator, item_columns, random_state=0).fit(X[train], qid=user[train])
+    scores[name] = model.score(X[test], qid=user[test])
+
+# %%
+# The score is the NDCG of the 10 first films: each test play's film is ranked among all films that the user has not
+# played before. For comparison, films by the number of their plays, and by the probabilities that the plays were drawn
+# with.
+
+known = np.zeros((N_USERS, N_FILMS), bool)
+known[user[train], film[train]] = True
+
+
+def ndcg(preference):
+    """Return the NDCG@10 of the films that were played, by a preference (N_USERS, N_FILMS)."""
+    ranked = np.where(known, -np.inf, preference)[user[test]]
+    rank = 1 + (ranked > preference[user[test], film[test]][:, None]).sum(1)
+    return np.mean((rank <= 10) / np.log2(1 + rank))
+
+
+popularity = np.tile(np.bincount(film[train], minlength=N_FILMS), (N_USERS, 1))
+scores |= {"popularity": ndcg(popularity), "true probabilities": ndcg(chance)}
+for name, score in scores.items():
+    print(f"{name:20} {score:.3f}")
+
+_, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
+axes.barh(list(scores), list(scores.values()), color=["tab:blue"] * 3 + ["tab:gray"] * 2)
+axes.invert_yaxis()
+axes.set(xlabel="NDCG@10, all films ranked", ylabel="films ranked by")
+plt.show()
