@@ -8,13 +8,33 @@ import threading
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import pytest
 from test_docs import PUBLIC
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "docs" / "_build" / "html"
+SOUGHT = (
+    "overfitting",
+    "hyperparameter",
+    "regularization",
+    "cold start",
+    "class imbalance",
+    "high cardinality",
+    "unknown category",
+    "deploy",
+    "gunicorn",
+    "checkpoint",
+    "FAQ",
+    "release notes",
+    "LightGBM",
+    "CTR",
+    "recommender",
+    "ranking",
+    "uncertainty",
+)
+"""Standard terms that readers look for."""
 NARROW = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
 
 pytestmark = [pytest.mark.site, pytest.mark.timeout(600)]
@@ -107,6 +127,14 @@ def test_search_finds_an_estimator_and_leads_to_its_page(browser, address):
     links = wait(browser, "let a = [...document.querySelectorAll('#search-results li a')]; return a.length && a")
     links[0].click()
     assert wait(browser, "return document.querySelector('h1')?.innerText").startswith("AFMRegressor")
+
+
+@pytest.mark.parametrize("term", SOUGHT)
+def test_search_finds_a_standard_term(browser, address, term):
+    browser.get(f"{address}search.html?q={quote(term)}")
+    # The summary is written when all hits are counted.
+    done = wait(browser, "return document.querySelector('#search-results .search-summary')?.innerText")
+    assert browser.execute_script("return document.querySelectorAll('#search-results li a').length"), done
 
 
 def test_gallery_shows_its_pictures(browser, address, pages):
