@@ -178,3 +178,26 @@ def test_text_fits_a_phone(browser, address, pages):
             wide[path] = beyond[:3]
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert not wide
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_tables_break_no_identifier(browser, address, pages, width):
+    script = r"""const broken = [], range = document.createRange();
+        for (const code of document.querySelectorAll('article table code')) {
+            const texts = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
+            while (texts.nextNode())
+                for (const word of texts.currentNode.data.matchAll(/\w+/g)) {
+                    range.setStart(texts.currentNode, word.index);
+                    range.setEnd(texts.currentNode, word.index + word[0].length);
+                    if (new Set([...range.getClientRects()].map(box => box.top)).size > 1) broken.push(word[0]);
+                }
+        }
+        return broken"""
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", NARROW | {"width": width, "mobile": width < 600})
+    broken = {}
+    for path in pages:
+        browser.get(address + path)
+        if words := browser.execute_script(script):
+            broken[path] = words[:3]
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert not broken
