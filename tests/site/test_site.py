@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import pytest
-from test_docs import PUBLIC
+from test_docs import PUBLIC, UNWRAPPED
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "docs" / "_build" / "html"
@@ -201,3 +201,19 @@ def test_tables_break_no_identifier(browser, address, pages, width):
             broken[path] = words[:3]
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert not broken
+
+
+def test_code_is_not_cut_off(browser, address, pages):
+    script = """return [...document.querySelectorAll('article pre')].filter(e => e.scrollWidth > e.clientWidth)
+        .map(e => e.innerText.slice(0, 40))"""
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", NARROW | {"width": 1280, "mobile": False})
+    cut = {}
+    for path in sorted(pages):
+        # These show files of the project, which have lines of 120 columns.
+        if path.startswith(("api/", "develop/", "gallery/")) or Path(path).with_suffix(".rst").name in UNWRAPPED:
+            continue
+        browser.get(address + path)
+        if blocks := browser.execute_script(script):
+            cut[path] = blocks
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert not cut
