@@ -21,6 +21,7 @@ extensions = [
     "numpydoc",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
+    "changelog",
     "equations",
     "foreign",
 ]
@@ -30,6 +31,7 @@ nitpicky = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skafm"
+html_favicon = "_static/logo.svg"
 # MathJax comes from a package, not from a network.
 mathjax = distribution("sphinx-mathjax-offline").locate_file("sphinx-mathjax-offline/static/mathjax/tex-svg.js")
 mathjax_path = "tex-svg.js"
@@ -39,7 +41,8 @@ html_copy_source = False
 html_show_sourcelink = False
 html_sidebars = {"**": ["pages"]}
 html_theme_options = {
-    "logo": {"text": "skafm"},
+    "logo": {"text": "skafm", "image_light": "_static/logo.svg", "image_dark": "_static/logo.svg"},
+    "navbar_start": ["navbar-logo", "version"],
     "navbar_align": "left",
     "navbar_center": ["links"],
     "show_prev_next": True,

@@ -2,8 +2,10 @@
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,11 @@ from numpydoc.validate import validate
 
 import skafm
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+WIDTH = 76
+"""Columns that a box of code shows on a screen of 1,280 pixels."""
+UNWRAPPED = {"training.rst"}
 
 
 def public():
@@ -82,3 +88,56 @@ def test_architecture_page_names_every_module_once():
         elif line.startswith("``") and folder:
             named += [folder + name for name in re.findall(r"``(\w+\.py)``", line.split("   ")[0])]
     assert sorted(named) == sorted(path.relative_to(root.parent).as_posix() for path in root.rglob("*.py"))
+
+
+def code(text):
+    """Return the lines of code and of output in reStructuredText or Markdown, without their indentation."""
+    lines, inside, doctest = [], None, False
+    for line in text.splitlines():
+        bare = line.strip()
+        doctest = bool(bare) and (doctest or bare.startswith(">>> "))
+        if inside is not None and bare and len(line) - len(line.lstrip()) <= inside:
+            inside = None
+        if bare and (doctest or inside is not None):
+            lines.append(bare if doctest else line[inside:])
+        if inside is None and (re.match(r"\s*\.\. code-block::", line) or re.match(r"\s*(?!\.\. ).*::$", line)):
+            inside = len(line) - len(line.lstrip())
+    return [re.sub(r"\s+# doctest: .*", "", line) for line in lines]
+
+
+def pages():
+    """Return README.md and the pages that are written by hand."""
+    return [
+        ROOT / "README.md",
+        *sorted({*DOCS.glob("*.rst"), *DOCS.glob("develop/*.rst")} - {DOCS / "sg_execution_times.rst"}),
+    ]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_code_fits_its_box(page):
+    wide = [line for line in code(page.read_text()) if len(line) > WIDTH]
+    assert not wide or page.name in UNWRAPPED
+
+
+def test_code_is_found():
+    assert len(code("So::\n\n    one\n      two\n\nand\n")) == 2
+
+
+def test_readme_and_first_page_have_the_same_example():
+    readme, first = (code((ROOT / path).read_text()) for path in ("README.md", "docs/index.rst"))
+    assert readme == [line for line in first if not line.startswith(" ")]
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/index.rst"])
+@pytest.mark.parametrize("task", ["frappe", "mltags"])
+def test_first_page_has_the_measured_losses(path, task):
+    results = (ROOT / "tests" / "benchmarks" / "results" / "shootout.jsonl").read_text()
+    lines = [line for line in map(json.loads, results.splitlines()) if line["task"] == task]
+    largest = max(line["size"] for line in lines)
+
+    def loss(model):
+        seeds = {x["seed"]: x["log_loss"] for x in lines if (x["model"], x["size"]) == (model, largest)}
+        return f"{statistics.mean(seeds.values()):.2f}"
+
+    text = " ".join((ROOT / path).read_text().split())
+    assert f"{loss('AFM')}, LightGBM {loss('LightGBM')}, logistic regression {loss('linear')}" in text

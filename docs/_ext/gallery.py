@@ -6,6 +6,7 @@ from pathlib import Path
 _ORDER = (
     "plot_xor.py",
     "plot_flight_delays.py",
+    "plot_clicks.py",
     "plot_explain_delays.py",
     "plot_late_flights.py",
     "plot_recommendations.py",

@@ -8,13 +8,33 @@ import threading
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import pytest
-from test_docs import PUBLIC
+from test_docs import PUBLIC, UNWRAPPED
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "docs" / "_build" / "html"
+SOUGHT = (
+    "overfitting",
+    "hyperparameter",
+    "regularization",
+    "cold start",
+    "class imbalance",
+    "high cardinality",
+    "unknown category",
+    "deploy",
+    "gunicorn",
+    "checkpoint",
+    "FAQ",
+    "release notes",
+    "LightGBM",
+    "CTR",
+    "recommender",
+    "ranking",
+    "uncertainty",
+)
+"""Standard terms that readers look for."""
 NARROW = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
 
 pytestmark = [pytest.mark.site, pytest.mark.timeout(600)]
@@ -109,6 +129,14 @@ def test_search_finds_an_estimator_and_leads_to_its_page(browser, address):
     assert wait(browser, "return document.querySelector('h1')?.innerText").startswith("AFMRegressor")
 
 
+@pytest.mark.parametrize("term", SOUGHT)
+def test_search_finds_a_standard_term(browser, address, term):
+    browser.get(f"{address}search.html?q={quote(term)}")
+    # The summary is written when all hits are counted.
+    done = wait(browser, "return document.querySelector('#search-results .search-summary')?.innerText")
+    assert browser.execute_script("return document.querySelectorAll('#search-results li a').length"), done
+
+
 def test_gallery_shows_its_pictures(browser, address, pages):
     examples = sorted(path for path in pages if path.startswith("gallery/plot_"))
     assert len(examples) == len(list((ROOT / "examples").glob("plot_*.py")))
@@ -150,3 +178,42 @@ def test_text_fits_a_phone(browser, address, pages):
             wide[path] = beyond[:3]
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert not wide
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_tables_break_no_identifier(browser, address, pages, width):
+    script = r"""const broken = [], range = document.createRange();
+        for (const code of document.querySelectorAll('article table code')) {
+            const texts = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
+            while (texts.nextNode())
+                for (const word of texts.currentNode.data.matchAll(/\w+/g)) {
+                    range.setStart(texts.currentNode, word.index);
+                    range.setEnd(texts.currentNode, word.index + word[0].length);
+                    if (new Set([...range.getClientRects()].map(box => box.top)).size > 1) broken.push(word[0]);
+                }
+        }
+        return broken"""
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", NARROW | {"width": width, "mobile": width < 600})
+    broken = {}
+    for path in pages:
+        browser.get(address + path)
+        if words := browser.execute_script(script):
+            broken[path] = words[:3]
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert not broken
+
+
+def test_code_is_not_cut_off(browser, address, pages):
+    script = """return [...document.querySelectorAll('article pre')].filter(e => e.scrollWidth > e.clientWidth)
+        .map(e => e.innerText.slice(0, 40))"""
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", NARROW | {"width": 1280, "mobile": False})
+    cut = {}
+    for path in sorted(pages):
+        # These show files of the project, which have lines of 120 columns.
+        if path.startswith(("api/", "develop/", "gallery/")) or Path(path).with_suffix(".rst").name in UNWRAPPED:
+            continue
+        browser.get(address + path)
+        if blocks := browser.execute_script(script):
+            cut[path] = blocks
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert not cut
