@@ -75,7 +75,7 @@ class BayesianModel(CallbackSupportMixin, ExplainDrawsMixin):
         KeyboardInterrupt
             If interrupted before a draw was kept. After this or any other error the estimator is unchanged.
         """
-        task = FitTask(self, X, y, sample_weight, self.max_iter)
+        task = FitTask(self, X, y, self.max_iter, sample_weight=sample_weight)
         with self._restore_on_error():
             resume = self.warm_start and hasattr(self, "factors_")
             if not resume:
