@@ -17,7 +17,6 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 WIDTH = 76
 """Columns that a box of code shows on a screen of 1,280 pixels."""
-UNWRAPPED = {"training.rst"}
 
 
 def public():
@@ -116,7 +115,7 @@ def pages():
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_code_fits_its_box(page):
     wide = [line for line in code(page.read_text()) if len(line) > WIDTH]
-    assert not wide or page.name in UNWRAPPED
+    assert not wide
 
 
 def test_code_is_found():
