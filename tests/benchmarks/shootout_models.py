@@ -178,6 +178,7 @@ FAMILIES = {
     "linear": ("sklearn", linear),
     "FM": ("skafm", partial(fm, "skafm.FM")),
     "AFM": ("skafm", partial(fm, "skafm.AFM")),
+    "BayesianFM": ("skafm", partial(fm, "skafm.BayesianFM")),
     "HGB": ("sklearn", hist_gradient_boosting),
     "LightGBM": ("lightgbm", lightgbm),
     "CatBoost": ("catboost", catboost),

@@ -12,6 +12,7 @@ COLORS = {
     "linear": "#999999",
     "FM": "#0072b2",
     "AFM": "#d55e00",
+    "BayesianFM": "#8b5a2b",
     "HGB": "#56b4e9",
     "LightGBM": "#009e73",
     "CatBoost": "#e69f00",
