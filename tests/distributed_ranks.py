@@ -202,10 +202,11 @@ def fail(rank, folder):
 
 
 def work(rank, n_ranks, folder):
-    """Write what a rank got, and of two ranks what the first one got when it lost the second."""
+    """Write what each of three ranks got, or what the first of two got when it lost the second."""
     dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=n_ranks)
-    (folder / f"{rank}.pickle").write_bytes(pickle.dumps(equal(rank, n_ranks)))
-    if n_ranks == 2:
+    if n_ranks == 3:
+        (folder / f"{rank}.pickle").write_bytes(pickle.dumps(equal(rank, n_ranks)))
+    else:
         (folder / "failures.pickle").write_bytes(pickle.dumps(fail(rank, folder)))
         os._exit(0)  # gloo's threads of a broken group may abort the process at its end
     dist.barrier()

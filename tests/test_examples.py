@@ -71,6 +71,7 @@ def test_ranks_train_one_model(tmp_path):
     assert "2 ranks" in output
 
 
+@pytest.mark.site
 def test_search_runs_on_dask(tmp_path):
     command = [sys.executable, str(ROOT / "examples" / "search_on_dask.py"), "--rows", "500"]
     output = subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True).stdout

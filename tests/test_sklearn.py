@@ -46,12 +46,11 @@ class AFMRanker(OneQuery, skafm.AFMRanker):
 
 
 def every_estimator():
-    """Yield each with its defaults; deep ones small and short, since the checks fit them hundreds of times."""
+    """Yield AFM with its defaults, and all others small and short, since the checks fit them hundreds of times."""
     for name in sorted({*skafm.__all__} - {"ImplicitFeedback"}):
         Estimator = globals()[name] if name.endswith("Ranker") else getattr(skafm, name)
-        parameters = Estimator().get_params()
-        small = {"hidden_layer_sizes": (16, 8), "max_iter": 40} if "hidden_layer_sizes" in parameters else {}
-        yield Estimator(**{"n_factors": 2, "max_iter": 30} if "burn_in" in parameters else small)
+        small = {} if name.startswith("AFM") else {"n_factors": 4, "max_iter": 30, "hidden_layer_sizes": (16, 8)}
+        yield Estimator(**{parameter: small[parameter] for parameter in small.keys() & Estimator().get_params()})
     yield skafm.ImplicitFeedback(skafm.FMRanker(random_state=0), [0], exclude_known=False, random_state=0)
     yield skafm.NFMRegressor(pooling="attention", hidden_layer_sizes=(16, 8), max_iter=40)
 
@@ -70,6 +69,8 @@ def expected_failures(estimator):
 @parametrize_with_checks(list(every_estimator()), expected_failed_checks=expected_failures)
 @quick
 def test_estimator_check(estimator, check):
+    if hasattr(estimator, "burn_in") and check.func.__name__ == "check_decision_proba_consistency":
+        pytest.skip("the mean over draws of probabilities is no function of the mean score")
     check(estimator)
 
 

@@ -39,11 +39,13 @@ def scores(*values):
 
 def test_validation_loss_counts_class_and_sample_weights():
     y, weight = (Y > 0).astype(int), np.linspace(0.5, 2, 50)
-    model = FMClassifier(**STOP, max_iter=1, l2_linear=0.0, class_weight={0: 1, 1: 20})
+    model = FMClassifier(**STOP, max_iter=10, l2_linear=0.0, class_weight={0: 1, 1: 20})
     model.fit(X[:150], y[:150], X_val=X[150:], y_val=y[150:], sample_weight_val=weight)
     losses = -model.predict_log_proba(X[150:])[np.arange(50), y[150:]]
     total = weight * np.where(y[150:] == 1, 20, 1)
-    assert -model.validation_scores_[0] == pytest.approx(np.average(losses, weights=total), rel=1e-9)
+    assert model.best_iter_ > 0
+    best = -model.validation_scores_[model.best_iter_ - 1]
+    assert best == pytest.approx(np.average(losses, weights=total), rel=1e-9)
 
 
 def test_training_stops_on_the_validation_score():
