@@ -46,10 +46,10 @@ class AFMRanker(OneQuery, skafm.AFMRanker):
 
 
 def every_estimator():
-    """Yield AFM with its defaults, and all others small and short, since the checks fit them hundreds of times."""
+    """Yield AFMRegressor with its defaults, all others small and short: the checks fit them hundreds of times."""
     for name in sorted({*skafm.__all__} - {"ImplicitFeedback"}):
         Estimator = globals()[name] if name.endswith("Ranker") else getattr(skafm, name)
-        small = {} if name.startswith("AFM") else {"n_factors": 4, "max_iter": 30, "hidden_layer_sizes": (16, 8)}
+        small = {} if name == "AFMRegressor" else {"n_factors": 4, "max_iter": 30, "hidden_layer_sizes": (16, 8)}
         yield Estimator(**{parameter: small[parameter] for parameter in small.keys() & Estimator().get_params()})
     yield skafm.ImplicitFeedback(skafm.FMRanker(random_state=0), [0], exclude_known=False, random_state=0)
     yield skafm.NFMRegressor(pooling="attention", hidden_layer_sizes=(16, 8), max_iter=40)
