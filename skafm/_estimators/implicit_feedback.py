@@ -14,9 +14,7 @@ from skafm._estimators.item_rows import distinct_rows, keep_columns, rank_items
 from skafm._estimators.parameters import IMPLICIT
 from skafm._estimators.sklearn_compat import check_sample_weight, fit_context, with_callbacks
 from skafm._estimators.sparse_checks import check_sparse
-
-_MIN_ROWS = 100
-"""From this number on, ``early_stopping="auto"`` of the estimator uses a validation set."""
+from skafm._estimators.validation import MIN_SAMPLES
 
 
 def _has(method):
@@ -219,7 +217,7 @@ class ImplicitFeedback(MetaEstimatorMixin, BaseEstimator):
         """Fit the model to observed rows and to those that are drawn."""
         random = check_random_state(self.random_state)
         parts, stops = [np.arange(len(item))], model.early_stopping
-        if stops is True or (stops == "auto" and len(item) >= _MIN_ROWS):
+        if stops is True or (stops == "auto" and len(item) >= MIN_SAMPLES):
             parts = train_test_split(parts[0], test_size=model.validation_fraction, random_state=random)
         else:
             model.set_params(early_stopping=False)

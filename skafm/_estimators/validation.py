@@ -15,7 +15,7 @@ from skafm._estimators.sklearn_compat import check_sample_weight
 from skafm._estimators.sparse_checks import check_sparse
 from skafm._training.collectives import SINGLE_PROCESS, ProcessGroup, check_same_settings
 
-_MIN_SAMPLES = 100
+MIN_SAMPLES = 100
 """From this number on, ``early_stopping="auto"`` uses a validation set."""
 
 
@@ -84,7 +84,7 @@ class InputValidation(BaseEstimator, ABC):
 
     def _has_few(self, data):
         """Return whether the samples of all ranks are too few to hold some out."""
-        return data.group.all_reduce_sum(len(data.y)) < _MIN_SAMPLES
+        return data.group.all_reduce_sum(len(data.y)) < MIN_SAMPLES
 
     def _split(self, data, **size):
         """Return two parts of the samples, as indices."""

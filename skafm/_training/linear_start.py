@@ -75,7 +75,7 @@ def choose_linear(
             losses.append(_linear_losses(model, test, loss))
         found.append(torch.cat(losses))
         totals.append(mean(found[-1])[0])
-        if totals[-1] >= min([*totals[:-1], np.inf]):
+        if len(totals) > 1 and totals[-1] >= totals[-2]:
             break  # smaller ones are worse, and slow to fit
     if len(folds) > 1:
         lowest = found[int(np.argmin(totals))]
