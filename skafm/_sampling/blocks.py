@@ -33,7 +33,7 @@ def find_blocks(rows: sparse.csr_array, fields: NDArray[Any]) -> NDArray[Any]:
             f"A row of X has {fewest} non-zero features, more than the maximum of {MAX_BLOCKS} for Gibbs sampling: "
             "select features, e.g. with SelectKBest, or use FMRegressor or FMClassifier."
         )
-    if _are_blocks(rows, fields) and fields.max(initial=-1) + 1 == fewest:
+    if fields.max(initial=-1) + 1 == fewest:
         return fields
     colors = color_columns(rows)
     n_blocks = int(colors.max(initial=-1)) + 1
@@ -81,10 +81,3 @@ def _first_free(taken: NDArray[Any], own: NDArray[Any]) -> int:
         if free:
             return 64 * line + (free & -free).bit_length() - 1
     return 64 * len(taken)
-
-
-def _are_blocks(rows: sparse.csr_array, fields: NDArray[Any]) -> bool:
-    """Return whether no row has two features of one field."""
-    row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))  # (N,)
-    cells = row * (int(fields.max(initial=0)) + 1) + fields[rows.indices]  # (N,), row and field
-    return len(np.unique(cells)) == len(cells)

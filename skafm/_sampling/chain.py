@@ -1,6 +1,6 @@
 """The Markov chain: a sweep draws each block of features, and all else, once.
 
-Letters in shapes: B rows, F features, c rows of a feature, d = k + 1 parameters of a feature.
+Letters in shapes: B rows, S slots of a block, F features, c rows of a feature, d = k + 1 parameters of a feature.
 """
 
 from typing import NamedTuple
@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from skafm._sampling.chunks import Chunk, split_rows
-from skafm._sampling.conditionals import draw_by_precision, draw_by_rows, gram_of, residual_slopes
+from skafm._sampling.conditionals import draw_by_precision, draw_by_rows, gram_of, residual_slopes, update_state
 from skafm._sampling.hyperpriors import FieldMembers, Prior, draw_normal, draw_prior
+from skafm._sampling.layout import Block, Group, Rectangle
 from skafm._sampling.noise import Noise
 from skafm._training.batching import CSRRows
 from skafm.nn.functional import sum_entries
@@ -27,7 +27,9 @@ class Problem(NamedTuple):
     rows: CSRRows
     weight: Tensor
     """(B,) Sample weights."""
-    blocks: list[list[Chunk]]
+    blocks: list[Block]
+    slots: Tensor
+    """(B,) Slot of each row between sweeps."""
     fields: Tensor
     """(n_features,) Field of each feature."""
     members: FieldMembers
@@ -72,6 +74,10 @@ class Chain:
         theta = _INITIAL_STD * draw_normal(observed.new_empty(problem.rows.n_features, n_factors + 1), generator)
         theta[:, -1] = 0
         self.alpha, self.target = observed.new_ones(()), observed
+        sizes = [len(problem.rows) + 1, *(len(block.source) for block in problem.blocks if block.reorders)]
+        largest = max(len(problem.rows) + 1, *(len(block.source) for block in problem.blocks))
+        self._buffers = [observed.new_empty(largest, n_factors + 2) for _ in range(2)]
+        self.state = self._buffers[0][: sizes[-1]]
         self.set_parameters(observed.new_zeros(()), theta)
 
     def set_parameters(self, intercept: Tensor, theta: Tensor) -> None:
@@ -80,22 +86,17 @@ class Chain:
         self._compute_state()
 
     def _compute_state(self) -> None:
-        """Compute T, a column of ones and the residuals of each row: (B + 1, d + 1), the last row zeros."""
+        """Compute T, a column of ones and the residuals of all slots (S, d + 1), zeros for that of no row."""
         rows, k = self.problem.rows, self.n_factors
         sums = sum_entries(self.theta, rows.indices, rows.values, rows.indptr)  # (B, d)
         squares = self.theta[:, :k].square().sum(1, keepdim=True)  # (n_features, 1)
         x2 = None if rows.values is None else rows.values.square()
         self_products = sum_entries(squares, rows.indices, x2, rows.indptr).squeeze(1)  # (B,)
-        self.state = self.theta.new_zeros(len(rows) + 1, k + 2)
-        self.state[:-1, :k] = sums[:, :k]
-        self.state[:-1, k] = 1
         raw = self.intercept + sums[:, k] + (sums[:, :k].square().sum(1) - self_products) / 2
-        self.residual.copy_(self.target - raw)
-
-    @property
-    def residual(self) -> Tensor:
-        """(B,) Target minus raw score."""
-        return self.state[:-1, -1]
+        self.residual = self.target - raw  # (B,)
+        sums[:, k] = 1
+        self.state.zero_()
+        self.state[self.problem.slots, :-1] = sums
 
     @torch.no_grad()
     def sweep(self) -> None:
@@ -106,14 +107,15 @@ class Chain:
         self.prior = draw_prior(self.theta, self.problem.members, self.generator)
         self._draw_noise()
         self._draw_intercept()
+        self.state[:, -1].index_copy_(0, self.problem.slots, self.residual)
         for block in self.problem.blocks:
-            for chunk in block:
-                self._draw_features(chunk)
+            self._draw_block(block)
+        self.residual = self.state[:, -1].index_select(0, self.problem.slots)
 
     def _draw_noise(self) -> None:
         raw = self.target - self.residual
         self.target, self.alpha = self.noise.draw(self.observed, raw, self.problem.weight, self.generator)
-        self.residual.copy_(self.target - raw)
+        self.residual = self.target - raw
 
     def _draw_intercept(self) -> None:
         """Draw w0, whose prior is N(0, 1)."""
@@ -122,57 +124,55 @@ class Chain:
         q = self.alpha * (weight * self.residual).sum() - self.intercept
         change = q / precision + draw_normal(q, self.generator) * precision.rsqrt()
         self.intercept = self.intercept + change
-        self.residual.sub_(change)
+        self.residual = self.residual - change
 
-    def _draw_features(self, chunk: Chunk) -> None:
-        """Draw the parameters of a chunk's features, and update T and the residuals of their rows."""
-        old = self.theta[chunk.features]  # (F, d)
-        field = self.problem.fields[chunk.features]  # (F,)
-        offset, precision = self.prior.mean[field] - old, self.prior.precision[field]  # (F, d)
-        draw = self._draw_by_rows if chunk.by_rows else self._draw_by_precision
-        parts = [*split_rows(chunk, self.problem.max_rows)]
-        state = self._gather(parts[0])  # (F, c, d + 1)
-        change, failed = draw(parts, state, old, offset, precision)
+    def _draw_block(self, block: Block) -> None:
+        """Draw the parameters of a block's features, and update the state of their rows."""
+        state = torch.index_select(self.state, 0, block.source, out=self._buffers[1][: len(block.source)])  # (S, d + 1)
+        for group in block.groups:
+            self._draw_features(group, state)
+        if block.reorders:
+            self.state = state
+            self._buffers.reverse()
+        else:
+            self.state.index_copy_(0, block.source, state)
+            self.state[-1] = 0  # what features with fewer rows have written
+
+    def _draw_features(self, group: Group, state: Tensor) -> None:
+        """Draw the parameters of a group's features, given the slots' state (S, d + 1), and update that."""
+        old = self.theta.index_select(0, group.features)  # (F, d)
+        field = self.problem.fields.index_select(0, group.features)  # (F,)
+        mean, precision = (each.index_select(0, field) for each in self.prior)  # (F, d)
+        draw = self._draw_by_rows if group.by_rows else self._draw_by_precision
+        change, failed = draw(group, state, old, mean - old, precision)
         self.failed |= failed
-        self.theta[chunk.features] = old + change
-        for part in parts:
-            self._update(part, state if len(parts) == 1 else self._gather(part), old, change)
+        self.theta.index_copy_(0, group.features, old + change)
+        for each in group.rectangles:
+            for rows, x, _ in each.split(state, self.problem.max_rows):
+                update_state(rows, old[each.features], change[each.features], x)
 
     def _draw_by_precision(
-        self, parts: list[Chunk], state: Tensor, old: Tensor, offset: Tensor, precision: Tensor
+        self, group: Group, state: Tensor, old: Tensor, offset: Tensor, precision: Tensor
     ) -> tuple[Tensor, Tensor]:
-        gram = gram_of(state, old, parts[0].values, parts[0].weight)
-        for part in parts[1:]:
-            gram += gram_of(self._gather(part), old, part.values, part.weight)
+        grams = [self._gram_of(each, state, old[each.features]) for each in group.rectangles]
+        gram = torch.cat(grams) if len(grams) > 1 else grams[0]  # (F, d + 1, d + 1)
         return draw_by_precision(gram, offset, precision, self.alpha, self.generator)
 
+    def _gram_of(self, rectangle: Rectangle, state: Tensor, theta: Tensor) -> Tensor:
+        """Return the sums (F, d + 1, d + 1) of :func:`gram_of` over all rows of the features."""
+        first, *others = (gram_of(rows, theta, *x) for rows, *x in rectangle.split(state, self.problem.max_rows))
+        for each in others:
+            first += each
+        return first
+
     def _draw_by_rows(
-        self, parts: list[Chunk], state: Tensor, old: Tensor, offset: Tensor, precision: Tensor
+        self, group: Group, state: Tensor, old: Tensor, offset: Tensor, precision: Tensor
     ) -> tuple[Tensor, Tensor]:
-        (chunk,) = parts  # of few rows
-        h = residual_slopes(state, old, chunk.values)  # (F, c, d + 1)
-        variance = self.alpha.reciprocal().expand(chunk.rows.shape)  # (F, c)
-        variance = variance if chunk.weight is None else variance / chunk.weight
+        ((rows, x, weight),) = group.rectangles[0].split(state, self.problem.max_rows)  # of few rows each
+        h = residual_slopes(rows, old, x)  # (F, c, d + 1)
+        variance = self.alpha.reciprocal().expand(h.shape[:2])  # (F, c)
+        variance = variance if weight is None else variance / weight
         return draw_by_rows(h[..., :-1], h[..., -1], variance, offset, precision, self.generator)
-
-    def _gather(self, chunk: Chunk) -> Tensor:
-        """Return the state (F, c, d + 1) of a chunk's rows."""
-        return self.state.index_select(0, chunk.rows.flatten()).view(*chunk.rows.shape, -1)
-
-    def _update(self, chunk: Chunk, state: Tensor, old: Tensor, change: Tensor) -> None:
-        """Set the rows' state after the change (F, d) of the features' parameters."""
-        k, x = self.n_factors, chunk.values
-        slope = state[..., :-1] @ change.unsqueeze(2)  # (F, c, 1)
-        own = (old[:, :k] * change[:, :k]).sum(1).view(-1, 1, 1)  # (F, 1, 1)
-        if x is None:
-            state[..., :k] += change[:, None, :k]
-            state[..., -1:] += own - slope
-        else:
-            x = x.unsqueeze(2)  # (F, c, 1)
-            state[..., :k] += x * change[:, None, :k]
-            state[..., -1:] += x * (x * own - slope)
-        self.state.index_copy_(0, chunk.rows.flatten(), state.flatten(0, 1))
-        self.state[-1] = 0  # what features with fewer rows have written
 
     def draw(self) -> Draw:
         """Return the present draw; features without rows, of which sweeps know nothing, are drawn from the prior."""

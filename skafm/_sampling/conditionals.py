@@ -63,6 +63,31 @@ def gram_of(state: Tensor, theta: Tensor, x: Tensor | None, weight: Tensor | Non
     return gram
 
 
+def update_state(state: Tensor, theta: Tensor, change: Tensor, x: Tensor | None) -> None:
+    """Set the rows' state in place after a change of theta.
+
+    Parameters
+    ----------
+    state : Tensor of shape (F, c, d + 1)
+        ``(T_r, 1, e_r)``; what is in place of missing rows becomes anything.
+    theta : Tensor of shape (F, d)
+        Before the change.
+    change : Tensor of shape (F, d)
+    x : Tensor of shape (F, c)
+        Values; None if all are 1.
+    """
+    k = theta.shape[1] - 1
+    slope = state[..., :-1] @ change.unsqueeze(2)  # (F, c, 1)
+    own = (theta[:, :k] * change[:, :k]).sum(1).view(-1, 1, 1)  # (F, 1, 1)
+    if x is None:
+        state[..., :k] += change[:, None, :k]
+        state[..., -1:] += own - slope
+        return
+    x = x.unsqueeze(2)  # (F, c, 1)
+    state[..., :k].addcmul_(x, change[:, None, :k])
+    state[..., -1:].addcmul_(x, x * own - slope)
+
+
 def draw_by_precision(
     gram: Tensor, offset: Tensor, precision: Tensor, alpha: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:

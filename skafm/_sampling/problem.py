@@ -9,12 +9,12 @@ from scipy import sparse
 
 from skafm._sampling.blocks import find_blocks
 from skafm._sampling.chain import Problem
-from skafm._sampling.chunks import Columns, build_chunks
 from skafm._sampling.hyperpriors import FieldMembers
+from skafm._sampling.layout import Columns, build_blocks
 from skafm._training.batching import CSRRows
 
-_CACHED = {"cpu": 2**17}
-"""Elements of a chunk on a device whose caches, not its memory, limit the speed."""
+_CACHED = {"cpu": 2**18}
+"""Elements of a group of features on a device whose caches, not its memory, limit the speed."""
 _MAX_ELEMENTS = 2**24
 
 
@@ -51,11 +51,11 @@ def make_problem(
     budget = memory // (4 * rows.dtype.itemsize)  # elements; state, h and two temporary arrays
     elements = min(_CACHED.get(device.type, _MAX_ELEMENTS), budget)
     blocks = find_blocks(rows, inferred)
-    chunks = build_chunks(Columns.of(rows, weight), blocks, n_factors, elements, device)
+    drawn, slots = build_blocks(Columns.of(rows, weight), blocks, n_factors, elements, device)
     csr = CSRRows.from_scipy(rows, device)
     tensor = torch.as_tensor(fields, device=device)
     seen = torch.as_tensor(np.bincount(rows.indices, minlength=rows.shape[1]) > 0, device=device)
     members = FieldMembers.of(tensor, seen, int(fields.max(initial=0)) + 1)
     weights = torch.tensor(weight, dtype=csr.dtype, device=device)
     unseen = (~seen).nonzero().squeeze(1)
-    return Problem(csr, weights, chunks, tensor, members, unseen, max(budget // (n_factors + 2), 1))
+    return Problem(csr, weights, drawn, slots[:-1], tensor, members, unseen, max(budget // (n_factors + 2), 1))

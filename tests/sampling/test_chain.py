@@ -18,11 +18,12 @@ from skafm._sampling.problem import make_problem
 CPU = torch.device("cpu")
 
 
-def dense_problem(X, k, memory=2**24, weight=None, fields=None):
+def dense_problem(X, k, memory=2**24, weight=None, fields=None, order=1):
     X = sparse.csr_array(X)
     n = X.shape[1]
     weight = np.ones(X.shape[0]) if weight is None else weight
-    return make_problem(X, weight, np.arange(n), np.zeros(n, int) if fields is None else fields, k, memory, CPU)
+    fields = np.zeros(n, int) if fields is None else fields
+    return make_problem(X, weight, np.arange(n)[::order], fields, k, memory, CPU)
 
 
 def new_chain(problem, y, k, noise=None, seed=0):
@@ -46,18 +47,21 @@ def standard_error(series):
 
 
 @pytest.mark.parametrize("memory", [2**24, 2000])  # the latter in parts of a few rows
-@pytest.mark.parametrize("kind", ["one-hot", "real", "weighted"])
+@pytest.mark.parametrize("kind", ["one-hot", "real", "weighted", "sparse"])
 def test_sums_and_residuals_follow_the_parameters(memory, kind):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 6)) * (rng.random((30, 6)) < 0.7)
-    if kind != "real":
+    if kind == "sparse":  # blocks that few rows have
+        X[:, 2:] *= rng.random((30, 4)) < 0.3
+    elif kind != "real":
         X = np.hstack([np.eye(4)[rng.integers(0, 4, 30)], np.eye(9)[np.minimum(np.arange(30), 8)]])
     weight = rng.uniform(0.5, 3, 30) if kind == "weighted" else None
     chain = new_chain(dense_problem(X, 3, memory, weight), rng.normal(size=30), 3)
     for _ in range(4):
         chain.sweep()
     np.testing.assert_allclose(chain.residual, chain.observed.numpy() - raw_by_loops(X, chain), rtol=1e-10, atol=1e-10)
-    np.testing.assert_allclose(chain.state[:-1, :3], X @ chain.theta[:, :3].numpy(), rtol=1e-10, atol=1e-10)
+    state = chain.state[chain.problem.slots]
+    np.testing.assert_allclose(state[:, :3], X @ chain.theta[:, :3].numpy(), rtol=1e-10, atol=1e-10)
     assert not chain.failed
 
 
@@ -93,8 +97,7 @@ def test_chain_of_three_features_equals_numerical_integration(order, monkeypatch
     full = torch.full((1, 2), MEAN, dtype=torch.float64)
     monkeypatch.setattr(chain_module, "draw_prior", lambda *_: Prior(full, full * 0 + PRECISION))
     monkeypatch.setattr(NormalNoise, "draw", lambda _, y, *__: (y, torch.tensor(NOISE, dtype=torch.float64)))
-    problem = dense_problem(X3, 1)
-    problem = problem._replace(blocks=problem.blocks[::order])
+    problem = dense_problem(X3, 1, order=order)
     chain, draws = new_chain(problem, Y3, 1), []
     for sweep in range(1200):
         chain.sweep()
