@@ -2,24 +2,28 @@
 
 In field g, factor f (the weights w count as one more factor) has the prior ``v_if ~ N(mu_gf, 1 / lambda_gf)``, and
 
-``lambda_gf ~ Gamma(alpha_0 / 2, rate=beta_0 / 2)``,  ``mu_gf ~ N(0, 1 / (gamma_0 lambda_gf))``
+``lambda_gf ~ Gamma(alpha_0 / 2, rate=alpha_0 s_f / 2)``,  ``mu_gf ~ N(0, 1 / (gamma_0 lambda_gf))``
 
-as in Freudenthaler, Schmidt-Thieme and Rendle (2011) with the constants of libFM: alpha_0 = beta_0 = gamma_0 = 1. The
-noise precision has the same gamma distribution as prior, and w0 has N(0, 1).
+as in Freudenthaler, Schmidt-Thieme and Rendle (2011), with libFM's constants alpha_0 = gamma_0 = 1. DIFF: libFM's
+variance s_f is 1 whatever the rows, see :func:`unit_variances`. The noise precision is drawn likewise, with s = 1, and
+w0 has N(0, 1).
 
-Letters in shapes: G fields, d = k + 1 parameters of a feature.
+Letters in shapes: B rows, G fields, d = k + 1 parameters of a feature.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor
 from torch.nn.functional import pad
 
 from skafm.nn.functional import sum_entries
 
-ALPHA_0, BETA_0, GAMMA_0 = 1.0, 1.0, 1.0
-"""libFM's constants: twice shape and rate of the gamma distributions, and the rows that the prior mean 0 counts as."""
+ALPHA_0, GAMMA_0 = 1.0, 1.0
+"""libFM's constants: twice the shape of the gamma distributions, and the features that the prior mean 0 counts as."""
 
 
 class Prior(NamedTuple):
@@ -48,8 +52,27 @@ class FieldMembers(NamedTuple):
         return cls(features[own.argsort(stable=True)], pad(counts.cumsum(0), (1, 0)))
 
 
-def draw_prior(theta: Tensor, members: FieldMembers, generator: torch.Generator) -> Prior:
-    """Draw the prior given the parameters theta (n_features, d): the precision first, then the mean given it."""
+def unit_variances(rows: sparse.csr_array, weight: NDArray[Any], n_factors: int) -> NDArray[Any]:
+    """Return the variances (d,) of v and w for which linear terms and pairs both have the variance of the targets, 1.
+
+    With m the mean over the rows, of weights (B,), of ``sum_i x_i^2`` they are: ``m s_w = 1``, and, as if there were
+    ``m^2 / 2`` pairs, ``k (m s_v)^2 / 2 = 1``.
+    """
+    m = float(np.average(rows.multiply(rows).sum(axis=1), weights=weight)) or 1.0
+    return np.array([(2 / n_factors) ** 0.5 / m] * n_factors + [1 / m])
+
+
+def draw_prior(theta: Tensor, members: FieldMembers, variance: Tensor, generator: torch.Generator) -> Prior:
+    """Draw the prior given the parameters: the precision first, then the mean given it.
+
+    Parameters
+    ----------
+    theta : Tensor of shape (n_features, d)
+    members : FieldMembers
+    variance : Tensor of shape (d,)
+        What 1 / precision is about, as sure as ``ALPHA_0`` features make it; float64.
+    generator : torch.Generator
+    """
     table = theta.double()  # sums of squares lose digits
     count = members.offsets.diff().double().unsqueeze(1)  # (G, 1)
     total = sum_entries(table, members.features, None, members.offsets)  # (G, d)
@@ -58,7 +81,7 @@ def draw_prior(theta: Tensor, members: FieldMembers, generator: torch.Generator)
     deviation = (table[members.features] - mean[field]).square()  # (U, d)
     order = torch.arange(len(field), device=count.device)
     scatter = sum_entries(deviation, order, None, members.offsets)  # (G, d)
-    rate = (BETA_0 + scatter + mean.square() * GAMMA_0 * count / (GAMMA_0 + count)) / 2
+    rate = (ALPHA_0 * variance + scatter + mean.square() * GAMMA_0 * count / (GAMMA_0 + count)) / 2
     shape = ((ALPHA_0 + count) / 2).expand_as(rate)
     precision = draw_gamma(shape, generator) / rate
     noise = draw_normal(rate, generator)
@@ -69,7 +92,7 @@ def draw_prior(theta: Tensor, members: FieldMembers, generator: torch.Generator)
 def draw_noise_precision(residual: Tensor, weight: Tensor, generator: torch.Generator) -> Tensor:
     """Draw the noise precision () given residuals and weights (B,): a row of weight 2 counts as two."""
     shape = (ALPHA_0 + weight.sum(dtype=torch.float64)) / 2
-    rate = (BETA_0 + (weight * residual.square()).sum(dtype=torch.float64)) / 2
+    rate = (ALPHA_0 + (weight * residual.square()).sum(dtype=torch.float64)) / 2
     return (draw_gamma(shape, generator) / rate).to(residual.dtype)
 
 

@@ -65,6 +65,17 @@ def test_sums_and_residuals_follow_the_parameters(memory, kind):
     assert not chain.failed
 
 
+def test_prior_variances_give_sums_of_variance_one():
+    rng, k, m = np.random.default_rng(0), 4, 20
+    X = sparse.csr_array(3 * rng.choice([-1.0, 1.0], (50, m)))
+    *v, w = hyperpriors.unit_variances(X, np.ones(50), k)
+    V, weights = np.sqrt(v[0]) * rng.normal(size=(2000, m, k)), np.sqrt(w) * rng.normal(size=(2000, m))
+    sums = np.einsum("bm,smk->sbk", X.toarray(), V)  # (2000, 50, k)
+    pairs = ((sums**2).sum(2) - 9 * (V**2).sum((1, 2))[:, None]) / 2
+    assert pairs.var() == pytest.approx(1 - 1 / m, rel=0.1)
+    assert (weights @ X.T).var() == pytest.approx(1, rel=0.1)
+
+
 # --- brute force ------------------------------------------------------------------------------------------------------
 
 X3 = np.array([[1.0, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1], [0.5, -1, 2], [2, 0, -1]])
@@ -130,7 +141,7 @@ def from_prior(n, *, probit):
     rng = np.random.default_rng(0)
     draws = []
     for _ in range(n):
-        alpha = 1.0 if probit else rng.gamma(SHAPE / 2, 2 / RATE)
+        alpha = 1.0 if probit else rng.gamma(SHAPE / 2, 2 / SHAPE)
         precision = rng.gamma(SHAPE / 2, 2 / RATE, (2, 2))
         mean = rng.normal(size=(2, 2)) / np.sqrt(COUNT * precision)
         theta = mean[FIELDS] + rng.normal(size=(4, 2)) / np.sqrt(precision[FIELDS])
@@ -140,11 +151,13 @@ def from_prior(n, *, probit):
 
 @pytest.mark.parametrize("probit", [False, True], ids=["normal", "probit"])
 def test_alternating_with_draws_of_the_targets_gives_the_prior(probit, monkeypatch):
-    for name, value in {"ALPHA_0": SHAPE, "BETA_0": RATE, "GAMMA_0": COUNT}.items():
+    for name, value in {"ALPHA_0": SHAPE, "GAMMA_0": COUNT}.items():
         monkeypatch.setattr(hyperpriors, name, value)
     rng = np.random.default_rng(1)
     weight = WEIGHT if probit else np.ones(6)  # a normal target of weight 2 is two targets, of which one is drawn
-    chain = new_chain(dense_problem(XG, 1, weight=weight, fields=FIELDS), np.ones(6), 1, Probit() if probit else None)
+    problem = dense_problem(XG, 1, weight=weight, fields=FIELDS)
+    problem = problem._replace(variance=torch.full((2,), RATE / SHAPE, dtype=torch.float64))
+    chain = new_chain(problem, np.ones(6), 1, Probit() if probit else None)
     chain.set_parameters(torch.zeros((), dtype=torch.float64), torch.zeros(4, 2, dtype=torch.float64))
     draws = []
     for _ in range(1000):
