@@ -14,7 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from skafm import FMClassifier, FMRegressor
+from skafm import BayesianFMRegressor, FMClassifier, FMRegressor
 
 GRID = {"dropout": [0.0, 0.3], "l2_factors": [0.001, 0.1]}
 
@@ -110,3 +110,14 @@ def test_table_is_predicted_part_by_part():
     parts = dd.from_pandas(X, npartitions=3)
     found = parts.map_partitions(model.predict, meta=np.empty(0))
     np.testing.assert_allclose(found.compute(scheduler="threads"), model.predict(X), rtol=1e-10)
+
+
+def test_deviations_are_predicted_block_by_block():
+    X, y = table()
+    model = BayesianFMRegressor(2, max_iter=8, random_state=0).fit(X, y)
+    blocks = da.from_array(X, chunks=(300, -1))
+    both = blocks.map_blocks(
+        lambda rows: np.column_stack(model.predict(rows, return_std=True)), dtype=float, chunks=(blocks.chunks[0], (2,))
+    )
+    expected = np.column_stack(model.predict(X, return_std=True))
+    np.testing.assert_allclose(both.compute(scheduler="threads"), expected, rtol=1e-10)

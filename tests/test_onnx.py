@@ -10,7 +10,15 @@ from conftest import ragged_matrix
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
-from skafm import AFMClassifier, AFMRegressor, FMClassifier, FMRegressor, HOFMRegressor
+from skafm import (
+    AFMClassifier,
+    AFMRegressor,
+    BayesianFMClassifier,
+    BayesianFMRegressor,
+    FMClassifier,
+    FMRegressor,
+    HOFMRegressor,
+)
 from skafm.onnx import to_onnx
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -133,7 +141,8 @@ def test_model_that_is_not_fitted_is_refused():
 
 def test_model_without_a_graph_is_refused():
     with pytest.raises(
-        TypeError, match=r"must be a regressor, .* of FM or AFM, or a Pipeline that ends in one, got HOFMRegressor"
+        TypeError,
+        match=r"must be a regressor, .* of FM or AFM, .* or a Pipeline that ends in one, got HOFMRegressor",
     ):
         to_onnx(HOFMRegressor())
 
@@ -167,3 +176,14 @@ def test_rows_that_lack_one_hot_fields(outputs):
     explicit.data[explicit.data == -1] = 0
     assert explicit.nnz == rows.size
     compare(model, explicit, 1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-4), (np.float64, 1e-6)])  # erf is in float32
+@pytest.mark.parametrize("target", ["one number", "two classes", "three classes"])
+def test_bayesian_graph_averages_the_draws(target, dtype, tolerance):
+    rng = np.random.default_rng(0)
+    rows = np.hstack([np.eye(4)[rng.integers(4, size=len(X))], X]).astype(dtype)  # a field that all rows have
+    Estimator = BayesianFMRegressor if target == "one number" else BayesianFMClassifier
+    model = Estimator(3, max_iter=12, random_state=0).fit(rows, TARGETS[target][0])
+    rows[:5, :4] = 0
+    compare(model, sparse.csr_matrix(rows), tolerance)

@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+_COARSE = 1e-3
+"""By this share of the spread of y predictions may be rounded."""
+
 
 class Draws(NamedTuple):
     """Draws in some unit."""
@@ -24,10 +27,14 @@ class Draws(NamedTuple):
     """(C, S)"""
 
     def rescale(self, shift, scale):
-        """Return the draws of ``shift + scale * raw``."""
+        """Return the draws of ``shift + scale * raw``; intercepts are float64 if the precision is too low for them."""
+        exact = shift + scale * self.intercepts
+        intercepts = exact.astype(self.factors.dtype)
+        if np.any(np.spacing(np.abs(intercepts)) > _COARSE * scale):
+            intercepts = exact
         factors = self.factors * np.sqrt(scale).astype(self.factors.dtype)
         weights = self.weights * np.asarray(scale, self.weights.dtype)
-        return Draws(shift + scale * self.intercepts, weights, factors, scale * self.noise_std)
+        return Draws(intercepts, weights, factors, scale * self.noise_std)
 
     def append(self, other):
         """Return these draws and others."""

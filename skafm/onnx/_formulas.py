@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skafm._estimators.fitted_state import separate_intercept
 from skafm._estimators.regression_losses import fitted_loss
+from skafm.onnx._draws import add_probabilities
 
 
 class Entries(NamedTuple):
@@ -64,13 +65,17 @@ def add_results(graph, model, entries, *, ravel):
     They are ``variable`` (B, C) of a regressor or ranker, (B,) with ``ravel`` if there is one output, or ``label`` (B,)
     and ``probabilities`` (B, n_classes) of a classifier.
     """
+    if model._missing_rows:
+        entries = _add_missing_fields(graph, model, entries)
+    if hasattr(model, "classes_") and hasattr(model, "intercept_draws_"):
+        return _label(graph, model.classes_, add_probabilities(graph, model, entries))
     raw = _raw_scores(graph, model, entries)
     single = np.ndim(model.intercept_) == 0
     if hasattr(model, "classes_"):
         return _classify(graph, model.classes_, raw, single=single)
     link = fitted_loss(model).link if hasattr(model, "_fitted_loss") else "identity"  # a ranker has none
     prediction = {"identity": lambda each: each, "log": graph.Exp, "logit": graph.Sigmoid}[link](raw)
-    bounds = model._prediction_bounds()
+    bounds = model._prediction_bounds() if hasattr(model, "_prediction_bounds") else None
     if bounds is not None:
         low, high = (np.asarray(bound, graph.dtype) for bound in bounds)
         prediction = graph.Min(graph.Max(prediction, low), high)
@@ -81,10 +86,14 @@ def _classify(graph, classes, raw, *, single):
     """Return label and probabilities, the softmax of the raw scores; the first of two classes has the score 0."""
     if single:
         raw = graph.Concat(graph.Mul(raw, graph.scalar(0)), raw, axis=1)  # (B, 2)
+    return _label(graph, classes, raw) | {"probabilities": graph.Softmax(raw, axis=1)}
+
+
+def _label(graph, classes, scores):
+    """Return the label of the highest score or probability (B, n_classes), and these as probabilities."""
     if classes.dtype.kind not in "biuf":
         classes = classes.astype(object)
-    label = graph.Gather(classes, graph.ArgMax(raw, axis=1, keepdims=0))  # (B,)
-    return {"label": label, "probabilities": graph.Softmax(raw, axis=1)}
+    return {"label": graph.Gather(classes, graph.ArgMax(scores, axis=1, keepdims=0)), "probabilities": scores}
 
 
 def _raw_scores(graph, model, entries):
@@ -92,7 +101,6 @@ def _raw_scores(graph, model, entries):
     interaction = _afm_interaction if hasattr(model, "attention_coef_") else _fm_interaction
     weights = np.atleast_2d(model.linear_coef_).T  # (n_features, C)
     if model._missing_rows:
-        entries = _add_missing_fields(graph, model, entries)
         weights = np.concatenate([weights, model._missing_rows["linear.weight"].reshape(-1, weights.shape[1])])
     weights = graph.Gather(weights, entries.indices)  # (N, C)
     linear = graph.sum_rows(graph.Mul(weights, entries.data), entries.rows)  # (B, C)
@@ -133,7 +141,8 @@ def _add_missing_fields(graph, model, entries):
 def _fm_interaction(graph, model, entries):
     """``p' sum_{i<j} (v_i * v_j) x_i x_j``, by Rendle's identity ``p' 1/2 [(sum_i v_i x_i)^2 - sum_i (v_i x_i)^2]``."""
     p = getattr(model, "projection_", np.ones_like(model.factors_[:1]))  # (C, k); an FM with one output has none
-    embedded = graph.Mul(graph.Gather(model.factors_, entries.indices), entries.data)  # (N, k)
+    factors = np.concatenate([model.factors_, model._missing_rows.get("factors", model.factors_[:0])])
+    embedded = graph.Mul(graph.Gather(factors, entries.indices), entries.data)  # (N, k)
     total = graph.sum_rows(embedded, entries.rows)  # (B, k)
     squares = graph.sum_rows(graph.Mul(embedded, embedded), entries.rows)  # (B, k)
     return graph.MatMul(graph.Sub(graph.Mul(total, total), squares), p.T / 2)  # (B, C)

@@ -3,22 +3,27 @@
 import numpy as np
 
 from skafm._estimators.afm import AFMClassifier, AFMRegressor
+from skafm._estimators.bayesian_fm import BayesianFMClassifier, BayesianFMRegressor
 from skafm._estimators.fm import FMClassifier, FMRegressor
 from skafm._estimators.rankers import AFMRanker, FMRanker
 from skafm.onnx._formulas import add_results, check_model, dense_entries
 from skafm.onnx._graph import OPSET, Graph
 
-CONVERTIBLE = (FMRegressor, FMClassifier, FMRanker, AFMRegressor, AFMClassifier, AFMRanker)
+CONVERTIBLE = (
+    *(FMRegressor, FMClassifier, FMRanker),
+    *(AFMRegressor, AFMClassifier, AFMRanker),
+    *(BayesianFMRegressor, BayesianFMClassifier),
+)
 
 
 def register_converters():
     """Register the models with skl2onnx, so that it converts the pipelines and meta-estimators they are in.
 
-    The models are the regressors, classifiers and rankers of FM and AFM. :func:`to_onnx` is enough for a pipeline that
-    ends in one; register them to convert other estimators that contain them or to choose options of skl2onnx, such as
-    ``zipmap``. Outputs follow its conventions: a regressor or ranker has one, ``variable`` of shape (n_samples,
-    n_outputs), a classifier has a label and probabilities, and they are in float32 unless the input is in float64. The
-    opset must be 18 or later. Calling the function again has no effect.
+    The models are the regressors, classifiers and rankers of FM and AFM, and the Bayesian FMs. :func:`to_onnx` is
+    enough for a pipeline that ends in one; register them to convert other estimators that contain them or to choose
+    options of skl2onnx, such as ``zipmap``. Outputs follow its conventions: a regressor or ranker has one, ``variable``
+    of shape (n_samples, n_outputs), a classifier has a label and probabilities, and they are in float32 unless the
+    input is in float64. The opset must be 18 or later. Calling the function again has no effect.
 
     Raises
     ------
@@ -45,7 +50,7 @@ def register_converters():
     """
     skl2onnx = import_skl2onnx()
     for model in CONVERTIBLE:
-        is_classifier = model in {FMClassifier, AFMClassifier}
+        is_classifier = model in {FMClassifier, AFMClassifier, BayesianFMClassifier}
         # With zipmap skl2onnx asks for the option nocl (no class labels) too.
         options = {"zipmap": [True, False, "columns"], "nocl": [False]} if is_classifier else {"ravel": [True, False]}
         arguments = (model, f"Skafm{model.__name__}", _set_shapes, _convert)
