@@ -17,6 +17,8 @@ pytest.register_assert_rewrite(
         for part in ("common", "explain", "fit", "importance", "loss", "module", "predict", "recommend", "store")
     )
 )
+if not torch.cuda.is_available():  # Triton's kernels are then interpreted; it has to know before it is imported
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 _needs_cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="has no CUDA")]
 on_each_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=_needs_cuda)])
 

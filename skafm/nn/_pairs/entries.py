@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skafm.nn._pairs import fused
+
 _relu_backward = torch.ops.aten.threshold_backward
 
 
@@ -33,7 +35,8 @@ def attentional_pooling(
     weight, bias, attention_projection : Tensor of shape (t, k), (t,), (t,)
         W, b and h.
     exists : Tensor of shape (B, m), optional
-        Whether an entry belongs to its row, or fills it up, with z_i = 0; by default all do.
+        Whether an entry belongs to its row, or fills it up, with z_i = 0; in each row those that do come first. By
+        default all do.
     matmul_dtype : torch.dtype, optional
         Type of the factors of the matrix products of the network; by default that of the parameters.
 
@@ -41,6 +44,8 @@ def attentional_pooling(
     -------
     Tensor of shape (B, k)
     """
+    if fused.suit(entries):
+        return fused.attentional_pooling(entries, weight, bias, attention_projection, exists, matmul_dtype)
     m = entries.shape[1]
     number = torch.arange(m * (m - 1) // 2, device=entries.device)  # (P,)
     left = number % m
