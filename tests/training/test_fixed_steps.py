@@ -16,6 +16,7 @@ from skafm._training.loop import BatchConfig, train
 from skafm._training.losses import LOSSES, Objective, make_loss
 from skafm._training.optimizers import SOLVERS
 from skafm.nn import AFM, FFM, FM, NFM
+from skafm.nn._pairs import fused, kernels
 
 N, FEATURES, LENGTH = 45, 12, 4
 TABLES = ("linear.weight", "factors")
@@ -143,6 +144,14 @@ def test_training_beside_frozen_parameters_is_the_loops(name, freeze, monkeypatc
     assert_same_training(monkeypatch, name, freeze=freeze)
 
 
+@pytest.mark.skipif(kernels.triton is None or torch.cuda.is_available(), reason="needs Triton's interpreter")
+@pytest.mark.parametrize("name", ["AFM", "deep AFM"])
+def test_training_by_fused_kernels_is_the_loops(name, monkeypatch):
+    monkeypatch.setattr(fused, "suit", lambda _: True)
+    about = {"values": True, "shorter": True, "weighted": True}
+    assert_same_training(monkeypatch, name, {"dropout": 0.3}, epochs=1, batch=N, **about)
+
+
 @pytest.mark.parametrize("batch", [1, N])
 def test_training_in_batches_of_any_size_is_the_loops(batch, monkeypatch):
     assert_same_training(monkeypatch, "AFM", batch=batch)
@@ -219,6 +228,16 @@ def test_step_waits_for_nothing(name, values):
         steps._step(8)
     assert waits.seen == []
     assert int(steps.position) == 8
+
+
+@models
+def test_epoch_waits_for_its_loss_alone(name):
+    module, generator = model(name, dropout=0.3)
+    optimizer = SOLVERS["adagrad"]({key: p.detach() for key, p in module.named_parameters()}, 0.1)
+    steps = FixedSteps(module.train(), dataset(), Objective(SQUARED, {}), optimizer, 0, generator)
+    with Waits() as waits:
+        steps.run_epoch(torch.arange(N), [9] * 5)
+    assert waits.seen == ["_local_scalar_dense"]
 
 
 @pytest.mark.parametrize("name", LOSSES)
