@@ -159,26 +159,30 @@ def test_host_waits_for_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("option", "device", "dtype", "m", "expected"),
+    ("option", "device", "dtype", "sizes", "expected"),
     [
-        ("1", "cuda", torch.float32, 64, True),
-        (None, "cuda", torch.float32, 4, False),
-        ("0", "cuda", torch.float32, 4, False),
-        ("1", "cpu", torch.float32, 4, False),
-        ("1", "cuda", torch.float64, 4, False),
-        ("1", "cuda", torch.float32, 65, False),
+        ("1", "cuda", torch.float32, (64, 1024), True),
+        (None, "cuda", torch.float32, (4, 5), False),
+        ("0", "cuda", torch.float32, (4, 5), False),
+        ("1", "cpu", torch.float32, (4, 5), False),
+        ("1", "cuda", torch.float64, (4, 5), False),
+        ("1", "cuda", torch.float32, (65, 5), False),
+        ("1", "cuda", torch.float32, (4, 1025), False),
     ],
 )
-def test_kernels_are_used_if_asked_for(option, device, dtype, m, expected, monkeypatch):
+def test_kernels_are_used_if_asked_for(option, device, dtype, sizes, expected, monkeypatch):
     monkeypatch.delenv(fused.OPTION, raising=False)
     if option is not None:
         monkeypatch.setenv(fused.OPTION, option)
     with FakeTensorMode():
-        assert fused.suit(torch.empty(2, m, 3, dtype=dtype, device=device)) == expected
+        entries, weight = (
+            torch.empty(shape, dtype=dtype, device=device) for shape in ((2, sizes[0], 3), (sizes[1], 3))
+        )
+        assert fused.suit(entries, weight) == expected
 
 
 def test_kernels_stand_in_for_plain_torch(monkeypatch):
-    monkeypatch.setattr(fused, "suit", lambda _: True)
+    monkeypatch.setattr(fused, "suit", lambda *_: True)
     monkeypatch.setattr(fused, "attentional_pooling", lambda *arguments: arguments)
     arguments = tuple(torch.ones(shape) for shape in ((2, 3, 4), (5, 4), (5,), (5,), (2, 3)))
     assert attend_to_entries(*arguments, torch.bfloat16) == (*arguments, torch.bfloat16)

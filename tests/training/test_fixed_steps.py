@@ -147,7 +147,7 @@ def test_training_beside_frozen_parameters_is_the_loops(name, freeze, monkeypatc
 @pytest.mark.skipif(kernels.triton is None or torch.cuda.is_available(), reason="needs Triton's interpreter")
 @pytest.mark.parametrize("name", ["AFM", "deep AFM"])
 def test_training_by_fused_kernels_is_the_loops(name, monkeypatch):
-    monkeypatch.setattr(fused, "suit", lambda _: True)
+    monkeypatch.setattr(fused, "suit", lambda *_: True)
     about = {"values": True, "shorter": True, "weighted": True}
     assert_same_training(monkeypatch, name, {"dropout": 0.3}, epochs=1, batch=N, **about)
 

@@ -44,7 +44,7 @@ def attentional_pooling(
     -------
     Tensor of shape (B, k)
     """
-    if fused.suit(entries):
+    if fused.suit(entries, weight):
         return fused.attentional_pooling(entries, weight, bias, attention_projection, exists, matmul_dtype)
     m = entries.shape[1]
     number = torch.arange(m * (m - 1) // 2, device=entries.device)  # (P,)

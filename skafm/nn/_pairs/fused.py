@@ -24,20 +24,23 @@ from torch.autograd.function import once_differentiable
 
 OPTION = "SKAFM_FUSED_PAIRS"
 """Environment variable that turns these kernels on if it is 1. Off by default: their speed is not measured."""
-MAX_ENTRIES = 64
+_MAX_ENTRIES = 64
 """Most entries of a row: a program adds up the gradients of all of them in one tile."""
 COLUMNS, WARPS = 32, 8
 """Factors that are read at a time, and warps of a program: for k = t = 256 Hopper has registers for that."""
+_MAX_HIDDEN = 1024
+"""Most hidden units t: a program has those of a tile of pairs in registers."""
 _MAX_TILE = 2**14
 """Most numbers of a tile (BP, TP) of hidden units."""
 _MAX_PARTS = 66
 """Most partial sums of the gradient of W."""
 
 
-def suit(entries: Tensor) -> bool:
-    """Return whether the kernels are turned on and made for entries (B, m, k)."""
-    on = os.environ.get(OPTION) == "1"
-    return on and entries.is_cuda and entries.dtype == torch.float32 and entries.shape[1] <= MAX_ENTRIES
+def suit(entries: Tensor, weight: Tensor) -> bool:
+    """Return whether the kernels are turned on and made for entries (B, m, k) and W (t, k)."""
+    if os.environ.get(OPTION) != "1" or not entries.is_cuda or entries.dtype != torch.float32:
+        return False
+    return entries.shape[1] <= _MAX_ENTRIES and len(weight) <= _MAX_HIDDEN
 
 
 def attentional_pooling(
