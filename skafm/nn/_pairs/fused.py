@@ -28,8 +28,8 @@ _MAX_ENTRIES = 64
 """Most entries of a row: a program adds up the gradients of all of them in one tile."""
 COLUMNS, WARPS = 32, 8
 """Factors that are read at a time, and warps of a program: for k = t = 256 Hopper has registers for that."""
-_MAX_HIDDEN = 1024
-"""Most hidden units t: a program has those of a tile of pairs in registers."""
+_MAX_HIDDEN = 512
+"""Most hidden units t: with more, Hopper has too little shared memory for a program."""
 _MAX_TILE = 2**14
 """Most numbers of a tile (BP, TP) of hidden units."""
 _MAX_PARTS = 66
