@@ -1,6 +1,8 @@
 """Data that several tests share."""
 
 import os
+from importlib.metadata import version
+from importlib.util import find_spec
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads would wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,6 +21,12 @@ pytest.register_assert_rewrite(
 )
 if not torch.cuda.is_available():  # Triton's kernels are then interpreted; it has to know before it is imported
     os.environ.setdefault("TRITON_INTERPRET", "1")
+_triton = version("triton").split(".")[:2] if find_spec("triton") else ["0", "0"]
+_can_interpret = not torch.cuda.is_available() and [int(part) for part in _triton] >= [3, 9]  # before: not NumPy 2.4
+interpreted = pytest.mark.skipif(not _can_interpret, reason="needs Triton 3.9 to interpret kernels")
+with_triton = pytest.mark.skipif(
+    not (_can_interpret or (find_spec("triton") and torch.cuda.is_available())), reason="needs CUDA or Triton 3.9"
+)
 _needs_cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="has no CUDA")]
 on_each_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=_needs_cuda)])
 

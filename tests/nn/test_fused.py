@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import with_triton
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from waits import Waits
@@ -19,7 +20,6 @@ from waits import Waits
 from skafm.nn import functional
 from skafm.nn._pairs import attend_to_entries, fused, kernels
 
-needs_triton = pytest.mark.skipif(kernels.triton is None, reason="has no Triton")
 # Tensor cores multiply float32 in three parts, each with a rounding error of its own.
 DEVICE, DTYPE, TOLERANCE = ("cuda", torch.float32, 1e-4) if torch.cuda.is_available() else ("cpu", torch.float64, 1e-10)
 SIZES = {  # m, k, t: of no kernel's blocks a multiple, a single pair, and pairs of several tiles and factors of two
@@ -77,21 +77,21 @@ def found(sizes, dtype=DTYPE, low=None):
     return results(by_kernels, [each.to(DEVICE, dtype) for each in draw(*sizes)], low)
 
 
-@needs_triton
+@with_triton
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 def test_kernels_equal_the_reference(sizes, name):
     np.testing.assert_allclose(found(sizes)[name], expected(sizes)[name], rtol=TOLERANCE, atol=TOLERANCE)
 
 
-@needs_triton
+@with_triton
 @pytest.mark.parametrize("name", NAMES)
 def test_kernels_in_float32_are_close(name):
     own = found(SIZES["few"], torch.float32)[name]
     np.testing.assert_allclose(own, expected(SIZES["few"])[name], rtol=1e-4, atol=1e-4)
 
 
-@needs_triton
+@with_triton
 @pytest.mark.parametrize("name", NAMES)
 def test_kernels_by_narrow_products_are_close(name):
     low = torch.bfloat16 if DEVICE == "cuda" else torch.float16  # the interpreter has no bfloat16
@@ -100,14 +100,14 @@ def test_kernels_by_narrow_products_are_close(name):
     assert not torch.equal(own, found(SIZES["few"], torch.float32)[name])
 
 
-@needs_triton
+@with_triton
 def test_softmax_of_huge_logits_is_finite():
     V, x, W, b, _, p, mask = (each.to(DEVICE, DTYPE) for each in draw(*SIZES["many pairs"]))
     h = torch.linspace(-3000, 3000, len(b)).to(b)
     assert all(each.isfinite().all() for each in results(by_kernels, (V, x, W, b, h, p, mask)).values())
 
 
-@needs_triton
+@with_triton
 @pytest.mark.parametrize("m", [1, 3])
 def test_rows_of_whole_length_need_no_mask(m):
     _, x, W, b, h, *_ = (each.to(DEVICE, DTYPE) for each in draw(m, 4, 5))
@@ -199,7 +199,7 @@ def test_without_triton_the_option_is_an_error(monkeypatch):
 # --- compiled without a GPU -------------------------------------------------------------------------------------------
 
 
-@needs_triton
+@with_triton
 def test_kernels_compile_for_hopper(tmp_path):
     script = Path(__file__).with_name("compile_kernels.py")
     environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}

@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from conftest import cuda
+from conftest import cuda, interpreted
 from torch import nn
 from waits import Waits
 
@@ -16,7 +16,7 @@ from skafm._training.loop import BatchConfig, train
 from skafm._training.losses import LOSSES, Objective, make_loss
 from skafm._training.optimizers import SOLVERS
 from skafm.nn import AFM, FFM, FM, NFM
-from skafm.nn._pairs import fused, kernels
+from skafm.nn._pairs import fused
 
 N, FEATURES, LENGTH = 45, 12, 4
 TABLES = ("linear.weight", "factors")
@@ -144,7 +144,7 @@ def test_training_beside_frozen_parameters_is_the_loops(name, freeze, monkeypatc
     assert_same_training(monkeypatch, name, freeze=freeze)
 
 
-@pytest.mark.skipif(kernels.triton is None or torch.cuda.is_available(), reason="needs Triton's interpreter")
+@interpreted
 @pytest.mark.parametrize("name", ["AFM", "deep AFM"])
 def test_training_by_fused_kernels_is_the_loops(name, monkeypatch):
     monkeypatch.setattr(fused, "suit", lambda *_: True)
