@@ -74,7 +74,11 @@ def expected(sizes):
 
 @cache
 def found(sizes, dtype=DTYPE, low=None):
-    return results(by_kernels, [each.to(DEVICE, dtype) for each in draw(*sizes)], low)
+    torch.use_deterministic_algorithms(True)  # fills new memory with NaN
+    try:
+        return results(by_kernels, [each.to(DEVICE, dtype) for each in draw(*sizes)], low)
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 @with_triton
@@ -98,6 +102,18 @@ def test_kernels_by_narrow_products_are_close(name):
     exact, own = expected(SIZES["few"])[name], found(SIZES["few"], torch.float32, low)[name]
     assert float((own - exact).norm() / exact.norm()) < 0.05
     assert not torch.equal(own, found(SIZES["few"], torch.float32)[name])
+
+
+@with_triton
+@pytest.mark.parametrize("largest", ["first", "last"])
+def test_softmax_of_several_tiles_has_their_common_maximum(largest):
+    size = torch.linspace(0.5, 2, 13).view(1, 13, 1)  # 78 pairs, in tiles of 64; logits grow with the entries
+    entries = (size if largest == "last" else size.flip(1)) * torch.linspace(1, 2, 4)
+    network = (torch.ones(5, 4), torch.ones(5), torch.linspace(0, 0.5, 5))
+    tensors = [each.to(DEVICE, DTYPE) for each in (entries, *network)]
+    table, *rest = (each.double() for each in (entries[0], *network))
+    expected = functional.attentional_pooling(table, *rest, torch.arange(13), None, torch.tensor([0, 13]))
+    np.testing.assert_allclose(fused.attentional_pooling(*tensors).cpu(), expected, rtol=TOLERANCE)
 
 
 @with_triton
