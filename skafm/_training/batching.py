@@ -163,8 +163,11 @@ class CSRRows:
 
     def slice(self, start: int, stop: int) -> Batch:
         """Return the rows ``start:stop``, without a copy of their entries."""
-        indptr = self.indptr[start : stop + 1]
-        entries = slice(int(indptr[0]), int(indptr[-1]))
+        indptr, length = self.indptr[start : stop + 1], self.row_length
+        if length is not None:  # known without a wait
+            entries = slice(start * length, stop * length)
+        else:
+            entries = slice(int(indptr[0]), int(indptr[-1]))
         values = None if self.values is None else self.values[entries]
         return Batch(self.indices[entries], values, indptr - indptr[0])
 

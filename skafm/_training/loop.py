@@ -229,7 +229,10 @@ def predict(model: Model, rows: CSRRows, batch_size: int, memory: int) -> Tensor
     """
     model.train(False)
     raw = []
+    # Of rows of one length it is known at once whether all batches are small enough.
+    small = rows.row_length is not None and batch_size * float(model._bytes_per_row(rows.indptr[:2].diff())) <= memory
     for start in range(0, len(rows), batch_size):
         batch = rows.slice(start, min(start + batch_size, len(rows)))
-        raw += [model(*part) for _, part in split_batch(batch, _bytes_of(model, batch), memory)]
+        parts = [batch] if small else [part for _, part in split_batch(batch, _bytes_of(model, batch), memory)]
+        raw += [model(*part) for part in parts]
     return torch.cat(raw)
