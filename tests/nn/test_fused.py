@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from waits import Waits
 
 from skafm.nn import functional
-from skafm.nn._pairs import attend_to_entries, fused, kernels
+from skafm.nn._pairs import attend_to_entries, entry_bytes, fused, kernels
 
 # Tensor cores multiply float32 in three parts, each with a rounding error of its own.
 DEVICE, DTYPE, TOLERANCE = ("cuda", torch.float32, 1e-4) if torch.cuda.is_available() else ("cpu", torch.float64, 1e-10)
@@ -204,6 +204,14 @@ def test_kernels_stand_in_for_plain_torch(monkeypatch):
     monkeypatch.setattr(fused, "attentional_pooling", lambda *arguments: arguments)
     arguments = tuple(torch.ones(shape) for shape in ((2, 3, 4), (5, 4), (5,), (5,), (2, 3)))
     assert attend_to_entries(*arguments, torch.bfloat16) == (*arguments, torch.bfloat16)
+
+
+def test_rows_need_less_memory_with_the_option(monkeypatch):
+    monkeypatch.delenv(fused.OPTION, raising=False)
+    plain = entry_bytes(60, 256, 256, 4)
+    monkeypatch.setenv(fused.OPTION, "1")
+    assert entry_bytes(60, 256, 256, 4) < plain / 10
+    assert entry_bytes(60, 256, 256, 8) == 2 * plain  # float64 has no kernels
 
 
 def test_without_triton_the_option_is_an_error(monkeypatch):

@@ -62,7 +62,9 @@ def attentional_pooling(
 
 
 def bytes_per_row(length: int, k: int, t: int, itemsize: int) -> int:
-    """Return the memory that a row of a batch needs in training."""
+    """Return the memory that a row of a batch needs in training on CUDA."""
+    if fused.enabled(length, t, itemsize):
+        return fused.bytes_per_row(length, k, t, itemsize)
     n_pairs = length * (length - 1) // 2
     return itemsize * (n_pairs * (2 * k + 3 * t) + 12 * length * k)
 

@@ -38,9 +38,18 @@ _MAX_PARTS = 66
 
 def suit(entries: Tensor, weight: Tensor) -> bool:
     """Return whether the kernels are turned on and made for entries (B, m, k) and W (t, k)."""
-    if os.environ.get(OPTION) != "1" or not entries.is_cuda or entries.dtype != torch.float32:
-        return False
-    return entries.shape[1] <= _MAX_ENTRIES and len(weight) <= _MAX_HIDDEN
+    return entries.is_cuda and enabled(entries.shape[1], len(weight), entries.itemsize)
+
+
+def enabled(length: int, t: int, itemsize: int) -> bool:
+    """Return whether the kernels are turned on, and made for rows of such a length on CUDA."""
+    made = length <= _MAX_ENTRIES and t <= _MAX_HIDDEN and itemsize == torch.float32.itemsize
+    return made and os.environ.get(OPTION) == "1"
+
+
+def bytes_per_row(length: int, k: int, t: int, itemsize: int) -> int:
+    """Return the memory that a row of a batch needs in training."""
+    return length * (length - 1) // 2 * (itemsize + max(_power_of_2(t), 32) // 8) + 12 * itemsize * length * k
 
 
 def attentional_pooling(
