@@ -19,13 +19,13 @@ pytest.register_assert_rewrite(
         for part in ("common", "explain", "fit", "importance", "loss", "module", "predict", "recommend", "store")
     )
 )
-if not torch.cuda.is_available():  # Triton's kernels are then interpreted; it has to know before it is imported
+if not torch.cuda.is_available():  # Triton then interprets its kernels, if it knows before its import
     os.environ.setdefault("TRITON_INTERPRET", "1")
-_triton = version("triton").split(".")[:2] if find_spec("triton") else ["0", "0"]
-_can_interpret = not torch.cuda.is_available() and [int(part) for part in _triton] >= [3, 9]  # before: not NumPy 2.4
-interpreted = pytest.mark.skipif(not _can_interpret, reason="needs Triton 3.9 to interpret kernels")
-with_triton = pytest.mark.skipif(
-    not (_can_interpret or (find_spec("triton") and torch.cuda.is_available())), reason="needs CUDA or Triton 3.9"
+_triton = [int(part) for part in version("triton").split(".")[:2]] if find_spec("triton") else [0, 0]
+_interprets = _triton >= [3, 9] and not torch.cuda.is_available()  # earlier interpreters fail with NumPy 2.4
+interpreted = pytest.mark.skipif(not _interprets, reason="needs the interpreter of Triton 3.9")
+with_triton = (
+    interpreted if not torch.cuda.is_available() else pytest.mark.skipif(_triton == [0, 0], reason="no Triton")
 )
 _needs_cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="has no CUDA")]
 on_each_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=_needs_cuda)])

@@ -145,11 +145,10 @@ def test_training_beside_frozen_parameters_is_the_loops(name, freeze, monkeypatc
 
 
 @interpreted
-@pytest.mark.parametrize("name", ["AFM", "deep AFM"])
-def test_training_by_fused_kernels_is_the_loops(name, monkeypatch):
+def test_training_by_fused_kernels_is_the_loops(monkeypatch):
     monkeypatch.setattr(fused, "suit", lambda *_: True)
     about = {"values": True, "shorter": True, "weighted": True}
-    assert_same_training(monkeypatch, name, {"dropout": 0.3}, epochs=1, batch=N, **about)
+    assert_same_training(monkeypatch, "AFM", {"dropout": 0.3}, epochs=1, batch=N, **about)
 
 
 @pytest.mark.parametrize("batch", [1, N])
