@@ -94,8 +94,8 @@ def _epoch_runner(
     batches: EpochBatches,
 ) -> Callable[[Dataset, Tensor, Sizes], float]:
     """Return a function that trains one epoch on the rows in an order (n_samples,), and returns the mean objective."""
-    if fixed_steps.suit(model, dataset, config.batch_size):
-        steps = fixed_steps.FixedSteps(model, dataset, objective, optimizer, config.rows_per_step, generator)
+    if padded := fixed_steps.suiting_rows(model, dataset, config.batch_size):
+        steps = fixed_steps.FixedSteps(model, dataset, padded, objective, optimizer, config.rows_per_step, generator)
         return lambda _, order, sizes: steps.run_epoch(order, [size for size, _ in sizes])
     worst = batches.most_rows * float(model._bytes_per_row(dataset.rows.indptr.diff()).max())
     split = worst > config.memory and not model._needs_whole_batch

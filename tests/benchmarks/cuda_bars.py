@@ -5,7 +5,7 @@
 
 FOLDER holds frappe_train.npz and frappe_validation.npz, see README.md beside this file. The sections:
 
-``check``    the fused pairs (``SKAFM_FUSED_PAIRS=1``) beside ``skafm.nn.functional`` in float64, and trainings by
+``check``    the fused pairs (``SKAFM_EXPERIMENTAL_CUDA=1``) beside ``skafm.nn.functional`` in float64, and trainings by
              graphs, plain and fused, beside those on the CPU; ``right`` must be true in each line.
 ``afm``      epochs of AFM, k = t = 256, dropout 0.2, plain and fused, in float32, TF32 and bfloat16, beside
              DeepCTR-Torch where it is installed. ``peak_share`` is the part of the chip's product in bfloat16 that the

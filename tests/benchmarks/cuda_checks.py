@@ -7,6 +7,7 @@ from itertools import islice
 import numpy as np
 import torch
 
+from skafm._options import EXPERIMENTAL_CUDA
 from skafm._training import fixed_steps
 from skafm._training.batching import CSRRows, Dataset
 from skafm._training.loop import BatchConfig
@@ -23,14 +24,14 @@ MODELS = {"FM": (FM, (5,)), "AFM": (AFM, (5, 6)), "NFM": (NFM, (5, (4,))), "deep
 @contextlib.contextmanager
 def ways(device, pairs):
     """Train by steps of fixed shapes on a device, its pairs "plain" or "fused"; by those of the loop if it is None."""
-    before = fixed_steps.DEVICE_TYPES, fused.suit, os.environ.get(fused.OPTION, "0")
-    fixed_steps.DEVICE_TYPES, os.environ[fused.OPTION] = {device}, "1" if pairs == "fused" else "0"
+    before = fixed_steps.DEVICE_TYPES, fused.suit, os.environ.get(EXPERIMENTAL_CUDA, "0")
+    fixed_steps.DEVICE_TYPES, os.environ[EXPERIMENTAL_CUDA] = {device}, "1" if pairs == "fused" else "0"
     if device == "cpu" and pairs == "fused":  # a dry run, in Triton's interpreter
         fused.suit = lambda *_: True
     try:
         yield
     finally:
-        fixed_steps.DEVICE_TYPES, fused.suit, os.environ[fused.OPTION] = before
+        fixed_steps.DEVICE_TYPES, fused.suit, os.environ[EXPERIMENTAL_CUDA] = before
 
 
 @contextlib.contextmanager

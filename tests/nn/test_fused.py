@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from waits import Waits
 
+from skafm._options import EXPERIMENTAL_CUDA
 from skafm.nn import functional
 from skafm.nn._pairs import attend_to_entries, entry_bytes, fused, kernels
 
@@ -189,9 +190,9 @@ def test_host_waits_for_nothing(monkeypatch):
     ],
 )
 def test_kernels_are_used_if_asked_for(option, device, dtype, sizes, expected, monkeypatch):
-    monkeypatch.delenv(fused.OPTION, raising=False)
+    monkeypatch.delenv(EXPERIMENTAL_CUDA, raising=False)
     if option is not None:
-        monkeypatch.setenv(fused.OPTION, option)
+        monkeypatch.setenv(EXPERIMENTAL_CUDA, option)
     with FakeTensorMode():
         entries, weight = (
             torch.empty(shape, dtype=dtype, device=device) for shape in ((2, sizes[0], 3), (sizes[1], 3))
@@ -207,16 +208,16 @@ def test_kernels_stand_in_for_plain_torch(monkeypatch):
 
 
 def test_rows_need_less_memory_with_the_option(monkeypatch):
-    monkeypatch.delenv(fused.OPTION, raising=False)
+    monkeypatch.delenv(EXPERIMENTAL_CUDA, raising=False)
     plain = entry_bytes(60, 256, 256, 4)
-    monkeypatch.setenv(fused.OPTION, "1")
+    monkeypatch.setenv(EXPERIMENTAL_CUDA, "1")
     assert entry_bytes(60, 256, 256, 4) < plain / 10
     assert entry_bytes(60, 256, 256, 8) == 2 * plain  # float64 has no kernels
 
 
 def test_without_triton_the_option_is_an_error(monkeypatch):
     monkeypatch.setattr(kernels, "triton", None)
-    with pytest.raises(ImportError, match="SKAFM_FUSED_PAIRS=1 needs Triton"):
+    with pytest.raises(ImportError, match="SKAFM_EXPERIMENTAL_CUDA=1 needs Triton"):
         fused.attentional_pooling(*(torch.ones(shape) for shape in ((2, 3, 4), (5, 4), (5,), (5,))))
 
 

@@ -14,7 +14,6 @@ A pair's number is ``j (j - 1) / 2 + i``, i < j. So the pairs of the first n ent
 pair is formed with an entry that fills up a shorter row.
 """
 
-import os
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -22,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-OPTION = "SKAFM_FUSED_PAIRS"
-"""Environment variable that turns these kernels on if it is 1. Off by default: their speed is not measured."""
+from skafm._options import EXPERIMENTAL_CUDA, experimental_cuda
+
 _MAX_ENTRIES = 64
 """Most entries of a row: a program adds up the gradients of all of them in one tile."""
 COLUMNS, WARPS = 32, 8
@@ -42,9 +41,9 @@ def suit(entries: Tensor, weight: Tensor) -> bool:
 
 
 def enabled(length: int, t: int, itemsize: int) -> bool:
-    """Return whether the kernels are turned on, and made for rows of such a length on CUDA."""
+    """Return whether the kernels are turned on, which they are not by default, and made for rows of such a length."""
     made = length <= _MAX_ENTRIES and t <= _MAX_HIDDEN and itemsize == torch.float32.itemsize
-    return made and os.environ.get(OPTION) == "1"
+    return made and experimental_cuda()
 
 
 def bytes_per_row(length: int, k: int, t: int, itemsize: int) -> int:
@@ -126,7 +125,10 @@ def _kernels() -> ModuleType:
     from skafm.nn._pairs import kernels  # noqa: PLC0415
 
     if kernels.triton is None:
-        raise ImportError(f"{OPTION}=1 needs Triton, which comes with torch for CUDA on Linux: pip install triton.")
+        raise ImportError(
+            f"{EXPERIMENTAL_CUDA}=1 needs Triton, which comes with torch for CUDA on Linux: pip install triton, or "
+            "unset the variable."
+        )
     return kernels
 
 
