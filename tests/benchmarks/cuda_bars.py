@@ -12,6 +12,7 @@ FOLDER holds frappe_train.npz and frappe_validation.npz, see README.md beside th
              three products of all pairs are.
 ``fm``       epochs of FM at the default batch size, beside the host's CPU.
 ``predict``  million rows predicted a second, by whole calls and on the device alone.
+``uneven``   epochs of rows of which one in a thousand has up to three times the entries, with the option and without.
 ``bits``     what deterministic algorithms cost, and whether two fits are then the same.
 ``sizes``    validation RMSE of larger batches at equal epochs, and in the seconds that the default batch size takes.
 ``memory``   a fit of two rows of 2,000 entries, k = t = 64.
@@ -70,12 +71,12 @@ class Bench:
         self.k, self.batches, self.n_epochs = (8, (8, 16), 2) if self.dry else (256, (128, 4096), 3)
         self.afm = {"n_factors": self.k, "attention_size": self.k, "dropout": 0.2}
 
-    def fit(self, kind, *, pairs="plain", device=None, **options):
+    def fit(self, kind, *, X=None, pairs="plain", device=None, **options):
         """Return a model after some epochs, and the seconds of one."""
         device = device or self.device
         settings = NO_STOP | {"l2_linear": 0.001, "max_iter": self.n_epochs, "device": device} | options
         with Timer() as timer, ways(None if device == "cpu" and not self.dry else device, pairs):
-            model = kind(**settings).fit(self.X, self.y)
+            model = kind(**settings).fit(self.X if X is None else X, self.y)
         return model, float(np.median(timer.seconds[1:] or timer.seconds))
 
     def rmse(self, model):
@@ -171,11 +172,24 @@ def on_the_device(model, rows):
     return float(predict(model, rows, model._predict_batch_size, 2**30)[-1])
 
 
+def uneven(bench):
+    """Measure epochs of rows of which a few are long."""
+    draws, n = np.random.default_rng(0), max(len(bench.y) // 1000, 1)
+    long = sum(bench.X[draws.integers(0, len(bench.y), n)] for _ in range(3))
+    long.data[:] = 1
+    X = sparse.vstack([bench.X[:-n], long], format="csr")
+    for kind, options in ((FMRegressor, {"n_factors": 64}), (AFMRegressor, bench.afm)):
+        for pairs, n_epochs in (("plain", 1), ("fused", 2)):  # one is launched kernel by kernel
+            settings = {"batch_size": bench.batches[0], "max_iter": n_epochs, **options}
+            _, seconds = bench.fit(kind, X=X, pairs=pairs, **settings)
+            report("uneven", model=kind.__name__, batch=bench.batches[0], pairs=pairs, epoch_s=seconds)
+
+
 def bits(bench):
     """Measure deterministic epochs, and compare two fits."""
     for pairs in ("plain", "fused"):
         for batch in bench.batches:
-            options, found = bench.afm | {"batch_size": batch, "pairs": pairs}, {}
+            options, found = bench.afm | {"batch_size": batch, "pairs": pairs, "max_iter": 2}, {}
             for deterministic in (False, True):
                 torch.use_deterministic_algorithms(deterministic)
                 fits = [bench.fit(AFMRegressor, **options) for _ in range(2)]
@@ -244,6 +258,7 @@ SECTIONS = {
     "afm": afm,
     "fm": fm,
     "predict": predictions,
+    "uneven": uneven,
     "bits": bits,
     "sizes": sizes,
     "memory": memory,
