@@ -192,8 +192,10 @@ def bits(bench):
             options, found = bench.afm | {"batch_size": batch, "pairs": pairs, "max_iter": 2}, {}
             for deterministic in (False, True):
                 torch.use_deterministic_algorithms(deterministic)
-                fits = [bench.fit(AFMRegressor, **options) for _ in range(2)]
-                torch.use_deterministic_algorithms(False)
+                try:
+                    fits = [bench.fit(AFMRegressor, **options) for _ in range(2)]
+                finally:
+                    torch.use_deterministic_algorithms(False)
                 same = bool(np.array_equal(*(model.factors_ for model, _ in fits)))
                 found[deterministic] = min(seconds for _, seconds in fits), same
             cost = found[True][0] / found[False][0] - 1
