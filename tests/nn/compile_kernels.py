@@ -3,27 +3,44 @@
     python tests/nn/compile_kernels.py [M K T] [--products float32]
 
 For rows of M entries, K factors and T hidden units, by default those of Frappe in the paper. Hopper has 227 KiB of
-shared memory for a program.
+shared memory for a program. With ``--options``, what ``launches`` returns, torch is not imported.
 """
 
 import argparse
 import json
+import runpy
+from pathlib import Path
 
-import torch
 import triton
+import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from skafm.nn._pairs import fused, kernels
-
+KERNELS = Path(__file__).parents[2] / "skafm" / "nn" / "_pairs" / "kernels.py"
 TYPES = {"left": "*i32", "right": "*i32", "n_pairs": "*i32", "signs": "*i32", "n_slots": "i32"}
+NARROW = {"float32": "*fp32", "bfloat16": "*bf16"}
 
 
-def compile_kernel(kernel, options, narrow):
-    """Return a compiled kernel; W and h * W are of a type of their own."""
+def launches(m, k, t, products):
+    """Return the arguments by name of each kernel."""
+    import torch  # noqa: PLC0415
+
+    from skafm.nn._pairs import fused  # noqa: PLC0415
+
+    launch = fused._Launch.of(torch.empty(1, m, k), t, getattr(torch, products))
+    more = {"P": m * (m - 1) // 2, "BM": max(fused._power_of_2(m), 16), "L": products}
+    blocks = dict.fromkeys(("pool_kernel", "entries_kernel"), (fused.COLUMNS, fused.WARPS))
+    blocks["weight_kernel"] = 2 * fused.COLUMNS, 8
+    return {name: launch.options(*block, **more) for name, block in blocks.items()}
+
+
+def compile_kernel(kernel, options):
+    """Return a compiled kernel; W and h * W are of the type of the products' factors."""
     constants = {name: value for name, value in options.items() if name in kernel.arg_names}
-    types = dict.fromkeys(kernel.arg_names, "*fp32") | TYPES | dict.fromkeys(("weight", "scaled"), narrow)
-    types |= dict.fromkeys(constants, "constexpr")
+    types = dict.fromkeys(kernel.arg_names, "*fp32") | TYPES
+    types |= dict.fromkeys(("weight", "scaled"), NARROW[options["L"]]) | dict.fromkeys(constants, "constexpr")
+    if "L" in constants:
+        constants["L"] = getattr(tl, options["L"])
     numbers = [number for number, name in enumerate(kernel.arg_names) if types[name][0] == "*"]
     source = ASTSource(
         fn=kernel,
@@ -38,15 +55,12 @@ def compile_kernel(kernel, options, narrow):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sizes", type=int, nargs="*", default=(10, 256, 256))
-    parser.add_argument("--products", choices=["float32", "bfloat16"], default="bfloat16")
+    parser.add_argument("--products", choices=NARROW, default="bfloat16")
+    parser.add_argument("--options", type=json.loads)
     arguments = parser.parse_args()
-    m, k, t = arguments.sizes
-    dtype, narrow = getattr(torch, arguments.products), {"float32": "*fp32", "bfloat16": "*bf16"}[arguments.products]
-    launch = fused._Launch.of(torch.empty(1, m, k), t, dtype)
-    more = {"P": m * (m - 1) // 2, "BM": max(fused._power_of_2(m), 16), "L": getattr(kernels.tl, arguments.products)}
-    blocks = {"pool_kernel": (fused.COLUMNS, fused.WARPS), "entries_kernel": (fused.COLUMNS, fused.WARPS)}
-    for name, block in (blocks | {"weight_kernel": (2 * fused.COLUMNS, 8)}).items():
-        compiled = compile_kernel(getattr(kernels, name), launch.options(*block, **more), narrow)
+    kernels = runpy.run_path(KERNELS)
+    for name, options in (arguments.options or launches(*arguments.sizes, arguments.products)).items():
+        compiled = compile_kernel(kernels[name], options)
         found = {"kernel": name, "shared_bytes": compiled.metadata.shared, "tensor_cores": "mma" in compiled.asm["ptx"]}
         print(json.dumps(found), flush=True)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections import defaultdict
@@ -227,10 +228,11 @@ def test_without_triton_the_option_is_an_error(monkeypatch):
 @with_triton
 def test_kernels_compile_for_hopper(tmp_path):
     script = Path(__file__).with_name("compile_kernels.py")
+    launches = runpy.run_path(script)["launches"](5, 16, 20, "bfloat16")
+    command = [sys.executable, "-W", "ignore", script, "--options", json.dumps(launches)]
     environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
-    command = [sys.executable, "-W", "ignore", script, "5", "16", "20"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.splitlines()
     found = [json.loads(line) for line in lines]
-    assert [each["kernel"] for each in found] == ["pool_kernel", "entries_kernel", "weight_kernel"]
+    assert [each["kernel"] for each in found] == list(launches) == ["pool_kernel", "entries_kernel", "weight_kernel"]
     assert all(each["tensor_cores"] for each in found)
     assert max(each["shared_bytes"] for each in found) <= 227 * 2**10
