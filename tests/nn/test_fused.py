@@ -227,7 +227,7 @@ def test_without_triton_the_option_is_an_error(monkeypatch):
 
 @with_triton
 def test_kernels_compile_for_hopper(tmp_path):
-    script = Path(__file__).with_name("compile_kernels.py")
+    script = Path(__file__).parents[1] / "benchmarks" / "compile_kernels.py"
     launches = runpy.run_path(script)["launches"](5, 16, 20, "bfloat16")
     command = [sys.executable, "-W", "ignore", script, "--options", json.dumps(launches)]
     environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}

@@ -1,6 +1,6 @@
 """Compiles the kernels of fused pairs for Hopper, which needs no GPU, and prints what they need as JSON lines.
 
-    python tests/nn/compile_kernels.py [M K T] [--products float32]
+    python tests/benchmarks/compile_kernels.py [M K T] [--products float32]
 
 For rows of M entries, K factors and T hidden units, by default those of Frappe in the paper. Hopper has 227 KiB of
 shared memory for a program. With ``--options``, what ``launches`` returns, torch is not imported.
@@ -23,9 +23,9 @@ NARROW = {"float32": "*fp32", "bfloat16": "*bf16"}
 
 def launches(m, k, t, products):
     """Return the arguments by name of each kernel."""
-    import torch  # noqa: PLC0415
+    import torch
 
-    from skafm.nn._pairs import fused  # noqa: PLC0415
+    from skafm.nn._pairs import fused
 
     launch = fused._Launch.of(torch.empty(1, m, k), t, getattr(torch, products))
     more = {"P": m * (m - 1) // 2, "BM": max(fused._power_of_2(m), 16), "L": products}
