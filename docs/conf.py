@@ -73,12 +73,14 @@ copybutton_prompt_is_regexp = True
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
-    # Those of all flights take minutes: they show the pictures that lie in docs/images.
-    "filename_pattern": r"/plot_(?!flight_delays|explain_delays)",
+    "filename_pattern": r"/plot_",
     "ignore_pattern": r"^(?!plot_)",
     "nested_sections": False,
     "within_subsection_order": "gallery.Order",
     "reset_argv": "gallery.arguments",
+    "reset_modules": ("matplotlib", "gallery.strict"),
+    "reset_modules_order": "both",
+    "image_scrapers": ("gallery.plots",),
     "backreferences_dir": "gallery/backreferences",
     "doc_module": ("skafm",),
     "parallel": True,  # as many as -j says

@@ -103,7 +103,7 @@ for name, (low, high) in bounds.items():
 # Left: policies in ten groups by predicted frequency; on the diagonal the mean of a group is as observed. Right: the
 # share of costs within the bounds, for each vehicle.
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 left.plot([0, 0.6], [0, 0.6], "k:", linewidth=1)
 for name, color in {"PoissonRegressor": "#999999", "FM": "#0072b2", "AFM": "#d55e00"}.items():
     group = pd.qcut(predictions[name], 10, labels=False)
@@ -113,7 +113,7 @@ for name, color in {"PoissonRegressor": "#999999", "FM": "#0072b2", "AFM": "#d55
 left.set(xlabel="predicted claims a year", ylabel="observed claims a year", title="Ten groups of policies")
 left.legend(frameon=False)
 vehicle = policies["vehicle"][test].astype(int)
-for (name, (low, high)), color in zip(bounds.items(), ["#0072b2", "#999999"], strict=True):
+for (name, (low, high)), color in zip(bounds.items(), ["#0072b2", "#56b4e9"], strict=True):
     inside = (cost[test] >= low) & (cost[test] <= high)
     right.plot(np.bincount(vehicle, inside) / np.bincount(vehicle), "o", color=color, label=name)
 right.axhline(0.9, color="k", linestyle=":", linewidth=1)

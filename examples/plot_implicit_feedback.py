@@ -70,7 +70,7 @@ for name, score in scores.items():
     print(f"{name:20} {score:.3f}")
 
 _, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
-axes.barh(list(scores), list(scores.values()), color=["tab:blue"] * 3 + ["tab:gray"] * 2)
+axes.barh(list(scores), list(scores.values()), color=["#0072b2"] * 3 + ["#999999"] * 2)
 axes.invert_yaxis()
 axes.set(xlabel="NDCG@10, all films ranked", ylabel="films ranked by")
 plt.show()

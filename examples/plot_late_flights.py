@@ -88,7 +88,7 @@ for name in ("FM", "AFM"):
 # each epoch; the circle marks the epoch whose parameters are kept.
 
 colors = {"logistic regression": "#999999", "FM": "#0072b2", "AFM": "#d55e00", "modern-fm": "#009e73"}
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 left.plot([0, 1], [0, 1], "k:", linewidth=1)
 for name, proba in probabilities.items():
     fraction_late, predicted = calibration_curve(y_test, proba, n_bins=10, strategy="quantile")

@@ -44,12 +44,14 @@ groups = users[is_test] // 30
 per_group = lambda values: np.array([values[groups == group].mean() for group in range(10)])  # noqa: E731
 x = per_group(n_ratings[users[is_test]])
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-left.plot(x, np.sqrt(per_group((ratings[is_test] - mean) ** 2)), "o", label="error (RMSE)")
-left.plot(x, np.sqrt(per_group(std**2)), label="stated standard deviation")
+left.plot(x, np.sqrt(per_group((ratings[is_test] - mean) ** 2)), "o", color="#8b5a2b", label="error (RMSE)")
+left.plot(x, np.sqrt(per_group(std**2)), color="#8b5a2b", label="stated standard deviation")
 left.axhline(0.7, color="grey", linestyle=":", label="noise")
 left.set(xscale="log", xlabel="training ratings of the user", ylabel="rating")
-left.legend()
-right.plot(x, per_group(covered), "o-")
+left.legend(frameon=False)
+right.plot(x, per_group(covered), "o-", color="#8b5a2b")
 right.axhline(0.9, color="grey", linestyle=":")
 right.set(xscale="log", ylim=(0.5, 1), xlabel="training ratings of the user", ylabel="share within 90 % intervals")
+for axis in (left, right):
+    axis.spines[["top", "right"]].set_visible(False)
 plt.show()
