@@ -118,6 +118,12 @@ def test_code_fits_its_box(page):
     assert not wide
 
 
+def test_no_doctest_prints_a_bare_truth_value():
+    files = [*pages(), *Path(skafm.__file__).parent.rglob("*.py")]
+    bare = r"^[ ]*(?:>>>|\.\.\.) (.*)\n[ ]*(?:True|False)$"
+    assert [match for file in files for match in re.findall(bare, file.read_text(), flags=re.MULTILINE)] == []
+
+
 def test_code_is_found():
     assert len(code("So::\n\n    one\n      two\n\nand\n")) == 2
 

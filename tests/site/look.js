@@ -46,6 +46,7 @@ return {
     scrolls: document.scrollingElement.scrollWidth > innerWidth ? ['the page'] : [],
     cut: all('pre').filter(e => e.scrollWidth > e.clientWidth).map(start),
     hidden: all('img').filter(e => !e.complete || !e.naturalWidth).map(e => e.src),
-    nameless: all('img').filter(e => !(e.alt || '').trim()).map(e => e.src),
+    // The thumbnails of the gallery have their titles beside them.
+    nameless: all('img').filter(e => !(e.alt || '').trim() && !e.closest('.sphx-glr-thumbcontainer')).map(e => e.src),
     faint: all('h1, h2, p, dt, li, td, th').filter(e => e.textContent.trim() && contrast(e) < 4.5).map(start),
 };
