@@ -1,11 +1,11 @@
 """Every public name is documented, with an example, and stands in the API reference."""
 
 import importlib
+import importlib.util
 import inspect
-import json
 import pkgutil
 import re
-import statistics
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -133,16 +133,49 @@ def test_readme_and_first_page_have_the_same_example():
     assert readme == [line for line in first if not line.startswith(" ")]
 
 
+def figures():
+    """Return the script that writes the figures of the pages."""
+    spec = importlib.util.spec_from_file_location("figures", DOCS / "_ext" / "figures.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_figures_are_those_of_the_measurements():
+    written = {path.name: path.read_text() for path in (DOCS / "figures").glob("*.inc")}
+    assert written == figures().files(), "run `python docs/_ext/figures.py`"
+
+
 @pytest.mark.parametrize("path", ["README.md", "docs/index.rst"])
-@pytest.mark.parametrize("task", ["frappe", "mltags"])
-def test_first_page_has_the_measured_losses(path, task):
-    results = (ROOT / "tests" / "benchmarks" / "results" / "shootout.jsonl").read_text()
-    lines = [line for line in map(json.loads, results.splitlines()) if line["task"] == task]
-    largest = max(line["size"] for line in lines)
+def test_first_page_has_the_measured_losses(path):
+    measured = figures().numbers()
+    text = re.sub(
+        r"\|(\w+)\|", lambda name: measured.get(name[1], name[0]), " ".join((ROOT / path).read_text().split())
+    )
+    for task in ("frappe", "mltags"):
+        afm, trees, linear = (measured[f"{task}_{model}"] for model in ("afm", "lightgbm", "linear"))
+        assert f"{afm}, LightGBM {trees}, logistic regression {linear}" in text
+    assert f"({measured['paper_afm']} and {measured['paper_fm']} on the validation" in text
 
-    def loss(model):
-        seeds = {x["seed"]: x["log_loss"] for x in lines if (x["model"], x["size"]) == (model, largest)}
-        return f"{statistics.mean(seeds.values()):.2f}"
 
-    text = " ".join((ROOT / path).read_text().split())
-    assert f"{loss('AFM')}, LightGBM {loss('LightGBM')}, logistic regression {loss('linear')}" in text
+@pytest.mark.parametrize(
+    ("path", "names"),
+    {
+        "README.md": ("skafm_epoch_4096", "deepctr_epoch_4096", "skafm_fm", "modern_fm_fm"),
+        "docs/performance.rst": (
+            *("skafm_epoch_128", "skafm_epoch_4096", "deepctr_epoch_128", "deepctr_epoch_4096", "skafm_rows"),
+            *("deepctr_rows", "skafm_fm", "modern_fm_fm", "cuda_128_float32", "cuda_4096_bfloat16"),
+        ),
+        "docs/paper.rst": ("paper_afm", "paper_fm", "quality_rmse", "quality_seconds", "deepctr_rmse"),
+        "docs/numeric_features.rst": ("adult_fm", "adult_afm"),
+        "CHANGELOG.md": ("cuda_128_float32",),
+    }.items(),
+)
+def test_page_repeats_the_measured_numbers(path, names):
+    measured, text = figures().numbers(), (ROOT / path).read_text()
+    assert [name for name in names if measured[name] not in text] == []
+
+
+def test_project_has_all_addresses_or_none():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(project.get("urls", ())) in (set(), {"Documentation", "Source", "Issues", "Changelog"})
