@@ -24,6 +24,7 @@ extensions = [
     "changelog",
     "equations",
     "foreign",
+    "formulas",
 ]
 exclude_patterns = ["_build", "_templates", "**sg_execution_times.rst"]
 templates_path = ["_templates"]

@@ -105,7 +105,7 @@ items = sparse.hstack([sparse.csr_array((len(movies), n_context)), items], forma
 # ----------------------------
 # Ratings are of movies that a user chose to watch; a recommender has to find those. So the target is not the rating but
 # whether a user liked the movie at all, and each like is paired with movies drawn at random as negative samples. The
-# movies are numbered from 1, and so row ``movie - 1`` of the catalogue is that of a movie.
+# movies are numbered from 1, and so row ``movie - 1`` of the catalog is that of a movie.
 
 logs = liked[["user", "movie", "when"]].to_numpy()
 rows, y = sample_negatives(logs, item_column=1, user_columns=0, n_negatives=3, random_state=0)
@@ -129,7 +129,7 @@ best, scores = recommend(model, encode_contexts(contexts), items, n=10, exclude=
 # %%
 # How good are they?
 # ------------------
-# The movies that a user likes later are relevant, and the whole catalogue is ranked. The reference is the most liked
+# The movies that a user likes later are relevant, and the whole catalog is ranked. The reference is the most liked
 # movies, which are hard to beat for users of whom nothing but age, gender and occupation is known. The model is better
 # in both groups, but not by much more than chance: with so few users the standard error of a difference in NDCG is 0.01
 # for new users and 0.015 for known ones. Besides, the number of negative samples was chosen on these users.

@@ -42,7 +42,7 @@ def shootout(metric=None):
 
 
 def losses(size=None):
-    """Return the cells of the table of losses on so many training rows, by default on all."""
+    """Return the cells of the table of losses on N training rows, by default on all."""
     means, rows = shootout(), [["data", "rows", *_MODELS]]
     for task, name in _TASKS.items():
         n_rows = size or max(n for each, n, _ in means if each == task)

@@ -44,6 +44,7 @@ return {
         .filter(e => e.getBoundingClientRect().right > innerWidth && !(e.closest('pre, table, .math') && scrolls(e)))
         .map(start),
     scrolls: document.scrollingElement.scrollWidth > innerWidth ? ['the page'] : [],
+    misprint: all('[data-mml-node="merror"]').map(start),
     cut: all('pre').filter(e => e.scrollWidth > e.clientWidth).map(start),
     hidden: all('img').filter(e => !e.complete || !e.naturalWidth).map(e => e.src),
     // The thumbnails of the gallery have their titles beside them.

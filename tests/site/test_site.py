@@ -3,6 +3,7 @@
 import functools
 import importlib
 import importlib.util
+import re
 import shutil
 import threading
 from html.parser import HTMLParser
@@ -41,6 +42,7 @@ FAULTS = {
     "beyond": "text beyond the screen",
     "scrolls": "page wider than the screen",
     "cut": "code cut off",
+    "misprint": "formula with an error",
     "hidden": "picture missing",
     "nameless": "picture without a description",
     "faint": "text too faint",
@@ -165,6 +167,11 @@ def test_no_internal_link_is_dead(pages):
 
 def test_every_public_name_has_a_page(pages):
     assert [name for name in PUBLIC if name not in pages.get(f"api/{name}.html", Page("")).ids] == []
+
+
+def test_formulas_of_docstrings_are_equations():
+    formulas = re.compile(r'<span class="pre">[^<]*(?:sum_|ReLU\()')
+    assert [path.name for path in (SITE / "api").glob("*.html") if formulas.search(path.read_text())] == []
 
 
 def test_search_finds_an_estimator_and_leads_to_its_page(browser, address):
