@@ -133,6 +133,42 @@ def test_readme_and_first_page_have_the_same_example():
     assert readme == [line for line in first if not line.startswith(" ")]
 
 
+def prose():
+    """Return the files that users read: pages, examples and the package, whose docstrings they read."""
+    package = Path(skafm.__file__).parent
+    texts = [*pages(), ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md"]
+    return [*texts, *ROOT.glob("examples/**/*.py"), *package.rglob("*.py")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    {
+        "rows held back|held back|holds back": "validation set, held out",
+        "by heart": "overfit",
+        "learnt": "fitted",
+        "worked (plainly|in pieces)|is worked|are worked": "computed",
+        "the judge": "reference implementation",
+        "so many": "N",
+        "source of chance": "random generator",
+        "pictures": "plots",
+        "mends?": "fix",
+        "pays": "helps",
+        "the relatives": "variants",
+        "makes small": "minimizes",
+        "hands out|hands them out": "returns",
+        "goes? on": "resume, continue",
+        "will not do": "invalid",
+        r"R2 (?!on)(?!is)": "R²",
+        r"colour\w*|neighbour\w*(?!\.py)|behaviour|catalogue\w*": "color, neighbor, behavior, catalog",
+        r"\w+(?:normal|standard|regular|minim|maxim|optim|initial|general|penal)is(?:e[sd]?|ing|ation)": "-ize",
+    }.items(),
+)
+def test_words_are_those_of_the_field(wrong, right):
+    pattern = re.compile(rf"\b(?:{wrong})\b", flags=re.IGNORECASE)
+    found = [(path.name, match[0]) for path in prose() for match in pattern.finditer(path.read_text())]
+    assert not found, f"say {right}"
+
+
 def figures():
     """Return the script that writes the figures of the pages."""
     spec = importlib.util.spec_from_file_location("figures", DOCS / "_ext" / "figures.py")
