@@ -47,7 +47,8 @@ html_theme_options = {
     "navbar_align": "left",
     "navbar_center": ["links"],
     "show_prev_next": True,
-    "secondary_sidebar_items": ["page-toc"],
+    # Not in folders: their pages show files and docstrings of the project, whose lines have 120 columns.
+    "secondary_sidebar_items": {"*": ["page-toc"]},
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_toc_level": 2,
