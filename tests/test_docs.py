@@ -158,7 +158,7 @@ def prose():
         "hands out|hands them out": "returns",
         "goes? on": "resume, continue",
         "will not do": "invalid",
-        r"R2": "R²",
+        r"(?-i:R2)": "R²",
         r"colour\w*|neighbour\w*(?!\.py)|behaviour|catalogue\w*": "color, neighbor, behavior, catalog",
         r"\w+(?:normal|standard|regular|minim|maxim|optim|initial|general|penal)is(?:e[sd]?|ing|ation)": "-ize",
     }.items(),
