@@ -57,7 +57,8 @@ print(f"predicted {prediction.max():.0f} minutes, actual {y_test[flight.index[0]
 explanation = model.explain(encoder.transform(flight), feature_names=names)
 print(explanation.top(6)[["feature_i", "feature_j", "attention", "contribution"]].to_string())
 
-WaterfallDisplay.from_predictions(explanation, ax=plt.subplots(figsize=(7, 4), layout="constrained")[1])
+figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
+display = WaterfallDisplay.from_predictions(explanation, ax=axis)
 
 # %%
 # The whole year
@@ -66,7 +67,7 @@ WaterfallDisplay.from_predictions(explanation, ax=plt.subplots(figsize=(7, 4), l
 
 figure, axes = plt.subplots(2, 1, figsize=(6, 7.6), layout="constrained")
 sample = encoder.transform(X_test[:20_000])
-InteractionDisplay.from_estimator(model, sample, fields="auto", feature_names=names, ax=axes)
+display = InteractionDisplay.from_estimator(model, sample, fields="auto", feature_names=names, ax=axes)
 figure.savefig(options.save, dpi=150)
 # sphinx_gallery_thumbnail_number = 2
 

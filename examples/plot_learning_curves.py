@@ -49,7 +49,7 @@ for name, model in {"without early stopping": full, "with early stopping": stopp
 # ``LossCurveDisplay`` plots the training loss and the validation score, here the negative validation loss, and marks
 # the epoch whose parameters the model has.
 
-LossCurveDisplay.from_estimator(stopped)
+display = LossCurveDisplay.from_estimator(stopped)
 plt.show()
 
 # %%

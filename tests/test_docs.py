@@ -197,7 +197,16 @@ def test_first_page_has_the_measured_losses(path):
 @pytest.mark.parametrize(
     ("path", "names"),
     {
-        "README.md": ("skafm_epoch_4096", "deepctr_epoch_4096", "skafm_fm", "modern_fm_fm"),
+        "README.md": (
+            "d2_fm",
+            "d2_afm",
+            "d2_gradient",
+            "d2_poissonregressor",
+            "skafm_epoch_4096",
+            "deepctr_epoch_4096",
+            "skafm_fm",
+            "modern_fm_fm",
+        ),
         "docs/performance.rst": (
             *("skafm_epoch_128", "skafm_epoch_4096", "deepctr_epoch_128", "deepctr_epoch_4096", "skafm_rows"),
             *("deepctr_rows", "skafm_fm", "modern_fm_fm", "cuda_128_float32", "cuda_4096_bfloat16"),

@@ -65,6 +65,15 @@ def classification():
     return [["model", "log loss", "AUC", "seconds", "epochs, best"], *rows]
 
 
+def counts():
+    """Return the cells of the table of claim frequencies and costs."""
+    rows = [["model", "claim frequency: D²", "90 % interval of a cost: coverage, mean width"]]
+    for line in read("counts"):
+        interval = f"{line['coverage']:.3f}, {line['width']:.2f}" if "width" in line else ""
+        rows.append([line["model"], f"{line['d2']:.3f}", interval])
+    return rows
+
+
 def find(name, **wanted):
     """Return the lines of a results file that have these values."""
     return [line for line in read(name) if all(line.get(key) == value for key, value in wanted.items())]
@@ -99,6 +108,8 @@ def numbers():
     found |= {f"paper_{name.lower()}": f"{paper(name):.3f}" for name in ("AFM", "FM")}
     for each in find("tables", data="adult", coding="TableEncoder"):
         found[f"adult_{each['model'].lower()}"] = f"{each['log_loss']:.3f}"
+    for each in read("counts"):
+        found[f"d2_{each['model'].split()[0].lower()}"] = f"{each['d2']:.3f}"
     for each in find("graphs", model="AFMRegressor", device="cuda"):
         name = "bfloat16" if each["reduced_precision"] else "float32"
         found[f"cuda_{each['batch_size']}_{name}"] = f"{each['epoch_s']:.2f}"
@@ -132,7 +143,12 @@ def table(rows):
 def files():
     """Return the text of each file, by its name."""
     defined = "".join(f".. |{key}| replace:: {value}\n" for key, value in numbers().items())
-    tables = {"losses_all": losses(), "losses_1000": losses(1000), "classification": classification()}
+    tables = {
+        "losses_all": losses(),
+        "losses_1000": losses(1000),
+        "classification": classification(),
+        "counts": counts(),
+    }
     return {f"{name}.inc": table(rows) for name, rows in tables.items()} | {"numbers.inc": defined}
 
 

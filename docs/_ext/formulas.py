@@ -2,7 +2,7 @@
 
 import re
 
-_FORMULA = re.compile(r"``([^`]*(?:sum_|ReLU\()[^`]*)``")
+_FORMULA = re.compile(r"``([^`]*(?:\bsum_(?:\w\b|\{)|ReLU\()[^`]*)``")
 _RULES = [
     (r"softmax over the row's pairs of ", r"\\operatorname{softmax}_{i<j} \\, "),
     (r"\[(sum_\{i in f\} v_i x_i) for each field f\]", r"\\big[ \1 \\big]_{f = 1, 2, ...}"),
