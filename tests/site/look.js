@@ -42,6 +42,7 @@ return {
     beyond: all('h1, h2, p, dt, dd, li, img, table, pre, mjx-container')
         .filter(e => !e.closest('pre, table, .math') || e.matches('pre, table, mjx-container'))
         .filter(e => e.getBoundingClientRect().right > innerWidth && !(e.closest('pre, table, .math') && scrolls(e)))
+        .concat([...document.querySelectorAll('.prev-next-area a')].filter(e => e.scrollWidth > e.clientWidth))
         .map(start),
     scrolls: document.scrollingElement.scrollWidth > innerWidth ? ['the page'] : [],
     misprint: all('[data-mml-node="merror"]').map(start),

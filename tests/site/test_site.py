@@ -48,8 +48,7 @@ FAULTS = {
     "faint": "text too faint",
 }
 """What ``look.js`` finds, in words."""
-VIEWS = [(390, "light"), (1280, "light"), (1280, "dark")]
-"""Widths and color schemes; the colors are the same at any width."""
+VIEWS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
 LONG_LINES = ("api/", "develop/", "gallery/")
 """Pages that show files of the project, whose lines have 120 columns."""
 
@@ -196,6 +195,11 @@ def test_gallery_runs_every_example(pages):
         text = (SITE / path).read_text()
         assert "sphx-glr-script-out" in text, path  # what its cells print
         assert "sphx_glr_plot_" in text, path  # what they draw
+
+
+def test_pages_show_no_markup():
+    markup = re.compile(r"\.\. include::|={6,} +={6,}")
+    assert [path.name for path in SITE.glob("*.html") if markup.search(path.read_text())] == []
 
 
 def test_pages_load_without_errors(seen):
