@@ -124,6 +124,25 @@ def test_no_doctest_prints_a_bare_truth_value():
     assert [match for file in files for match in re.findall(bare, file.read_text(), flags=re.MULTILINE)] == []
 
 
+def table_rows(text):
+    """Yield the cells of each row of the simple tables of reStructuredText."""
+    rule = None
+    for line in text.splitlines():
+        if re.fullmatch(r"=+(  =+)+", line):
+            rule = line
+        elif rule and not line:
+            rule = None
+        elif rule and not line.startswith("-"):
+            starts = [match.start() for match in re.finditer("=+", rule)]
+            yield [line[start:end].strip() for start, end in zip(starts, [*starts[1:], None], strict=True)]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_no_row_of_a_table_is_split(page):
+    # A second line of a first cell is a row by itself: cells of other columns may go on, the first may not.
+    assert [row[0] for row in table_rows(page.read_text()) if row[0] not in ("", "..") and not any(row[1:])] == []
+
+
 def test_code_is_found():
     assert len(code("So::\n\n    one\n      two\n\nand\n")) == 2
 
