@@ -2,16 +2,16 @@
 Recommendation from what was played
 ===================================
 
-A log of plays says which films users chose, not which they dislike. ``ImplicitFeedback`` draws films that a user has
-not played, anew for each epoch, and a ranker or a classifier learns to tell them apart. The plays are drawn, so that
-the best possible ranking is known.
+A log of plays contains the films that users chose, but not those they dislike. ``ImplicitFeedback`` samples films that
+a user has not played as negatives, again for each epoch, and fits a ranker or a classifier to distinguish them. The
+plays are generated, so the best possible ranking is known.
 """
 
 # %%
 # Plays
 # -----
-# A user plays a film with a probability that depends on how popular the film is, and on how well its genre and its own
-# character suit the user. The last tenth of the plays is for testing.
+# The probability that a user plays a film depends on the popularity of the film, and on how well its genre and its own
+# characteristics match the user. The last tenth of the plays is the test set.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,8 +32,8 @@ train, test = slice(0, -750), slice(-750, None)
 
 # %%
 # Each row has a film, its genre and a user. The first columns, of film and genre, are those of the item: a negative row
-# has another film with the genre of that film. As queries the users say which films are known, so that they are neither
-# drawn in training nor ranked in testing.
+# has another film and the genre of that film. The users are the queries: films that a user has played are neither
+# sampled in training nor ranked in testing.
 
 encoder = OneHotEncoder()
 X = encoder.fit_transform(np.column_stack([film, genre[film], user]))
@@ -47,11 +47,11 @@ scores = {}
 for name, estimator in models.items():
     model = ImplicitFeedback(estimator, item_columns, random_state=0).fit(X[train], qid=user[train])
     scores[name] = model.score(X[test], qid=user[test])
+    print(f"{name:20} {scores[name]:.3f}", flush=True)
 
 # %%
-# The score is the NDCG of the 10 first films: each test play's film is ranked among all films that the user has not
-# played before. For comparison, films by the number of their plays, and by the probabilities that the plays were drawn
-# with.
+# The score is the NDCG of the first 10 films: the film of each test play is ranked among all films that the user has
+# not played before. For comparison, films are ranked by popularity, and by the true probabilities of the plays.
 
 known = np.zeros((N_USERS, N_FILMS), bool)
 known[user[train], film[train]] = True
@@ -65,12 +65,12 @@ def ndcg(preference):
 
 
 popularity = np.tile(np.bincount(film[train], minlength=N_FILMS), (N_USERS, 1))
-scores |= {"popularity": ndcg(popularity), "true probabilities": ndcg(chance)}
-for name, score in scores.items():
-    print(f"{name:20} {score:.3f}")
+for name, preference in {"popularity": popularity, "true probabilities": chance}.items():
+    scores[name] = ndcg(preference)
+    print(f"{name:20} {scores[name]:.3f}")
 
 _, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
-axes.barh(list(scores), list(scores.values()), color=["tab:blue"] * 3 + ["tab:gray"] * 2)
+axes.barh(list(scores), list(scores.values()), color=["#0072b2"] * 3 + ["#999999"] * 2)
 axes.invert_yaxis()
 axes.set(xlabel="NDCG@10, all films ranked", ylabel="films ranked by")
 plt.show()
