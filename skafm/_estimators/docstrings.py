@@ -162,7 +162,8 @@ device : {"cpu", "cuda", "auto"}, str or torch.device, default="cpu"
     "bayesian": """\
 
 Each parameter of a feature has a normal prior, one for each field and factor, with mean mu and precision lambda, and
-``lambda ~ Gamma(1/2, rate=1/2)``, ``mu ~ N(0, 1 / lambda)`` (Freudenthaler et al., 2011, with the constants of libFM).
+``lambda ~ Gamma(1/2, rate=s/2)``, ``mu ~ N(0, 1 / lambda)`` (Freudenthaler et al., 2011). For w, s is 1 / m, with m the
+mean of the squared norm of a row; for v it is ``sqrt(2 / k) / m``.
 A sweep draws all parameters once. Features of which no row has two, such as the levels of a variable, are independent
 given the others and are drawn together, each with its k + 1 parameters at once. Features that meet in rows, such as
 words, are put into as few such blocks as a greedy coloring finds; there must not be more than 1,000.""",
