@@ -34,8 +34,8 @@ def suit(model: Model, dataset: Dataset, batch_size: int) -> bool:
     device = dataset.rows.device
     if device.type not in DEVICE_TYPES or dataset.group is not SINGLE_PROCESS:
         return False
-    if dataset.query is not None or dataset.renew is not None:  # batches differ in size, or rows in each epoch
-        return False
+    if dataset.query is not None or dataset.renew is not None or dataset.catalogue is not None:
+        return False  # batches differ in size, rows in each epoch, or all items are in each batch
     length = padded_length(dataset.rows)
     needed = None if length is None else model._entry_bytes_per_row(length)
     if needed is None or device.type != "cuda":

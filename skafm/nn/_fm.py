@@ -77,14 +77,35 @@ class FM(PairModel):
                 nn.init.normal_(self.projection, generator=generator)
 
     def forward(
-        self, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None = None
+        self,
+        indices: Tensor,
+        values: Tensor | None,
+        offsets: Tensor,
+        transposed: TransposedBatch | None = None,
+        n_items: int | None = None,
     ) -> Tensor:
-        """Return the raw score, (B,) or (B, C), of each row; ``values=None`` means that all are 1."""
+        """Return the raw score, (B,) or (B, C), of each row; ``values=None`` means that all are 1.
+
+        With ``n_items`` M the last M rows are items, and each other row is added to each of them, which has its entries
+        in other columns: the raw scores of a single output are (B - M, M).
+        """
         batch = (indices, values, offsets, transposed)
+        if n_items is not None:
+            return self._score_items(batch, len(offsets) - 1 - n_items)
         raw: Tensor = self.linear(*batch)
         if self.projection is None and not (self.training and self.dropout > 0):
             return raw + _sparse_ops.interaction(self.factors, *batch)
         return raw + self._project(_sparse_ops.bi_interaction(self.factors, *batch))
+
+    def _score_items(self, batch: tuple[Tensor, Tensor | None, Tensor, TransposedBatch | None], n: int) -> Tensor:
+        """Return ``raw(c + i) = raw(c) + raw(i) - w0 + <sum_j v_j c_j, sum_j v_j i_j>``, (n, M), of n contexts c."""
+        own = self.linear(*batch) + _sparse_ops.interaction(self.factors, *batch)  # (n + M,)
+        vectors = _sparse_ops.linear(self.factors, *batch)  # (n + M, k)
+        contexts = vectors[:n]
+        if self.training and self.dropout > 0:  # the same of the k products for all items of a context
+            contexts = contexts * functional.dropout_mask(contexts.shape, self.dropout, self.generator, self.factors)
+        scores: Tensor = torch.addmm(own[n:] - self.linear.intercept, contexts, vectors[n:].T) + own[:n].unsqueeze(1)
+        return scores
 
     def _project(self, pooled: Tensor) -> Tensor:
         """Return the interactions, (B,) or (B, C), of pooled vectors (B, k), some of which dropout drops."""
