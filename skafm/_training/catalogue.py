@@ -50,13 +50,11 @@ class Catalogue(NamedTuple):
         return ones if batch.values is None else batch.values
 
     def hide_known(self, raw: Tensor, rows: Tensor, item: Tensor) -> Tensor:
-        """Return the scores (B, M) of rows (B,), -inf where an item is known and not the row's own, ``item`` (B,)."""
+        """Set scores (B, M) of rows (B,) to -inf where an item is known and not the row's own, ``item`` (B,)."""
         known, _, offsets = self.known.take(self.group.index_select(0, rows))  # (N,)
         row = torch.arange(len(rows), device=rows.device).repeat_interleave(offsets.diff())  # (N,)
-        hidden = torch.zeros_like(raw, dtype=torch.bool)
-        hidden[row, known.long()] = True
-        hidden.scatter_(1, item.long().unsqueeze(1), value=False)
-        return raw.masked_fill(hidden, -torch.inf)
+        other = known != item.long().index_select(0, row)
+        return raw.index_put_((row[other], known[other].long()), raw.new_tensor(-torch.inf))
 
     def frequency(self, item: Tensor, weight: Tensor | None) -> Tensor:
         """Return how often rows with these items (B,) and weights (B,) have each row of ``take``: (B + M,)."""

@@ -99,13 +99,15 @@ class FM(PairModel):
 
     def _score_items(self, batch: tuple[Tensor, Tensor | None, Tensor, TransposedBatch | None], n: int) -> Tensor:
         """Return ``raw(c + i) = raw(c) + raw(i) - w0 + <sum_j v_j c_j, sum_j v_j i_j>``, (n, M), of n contexts c."""
-        own = self.linear(*batch) + _sparse_ops.interaction(self.factors, *batch)  # (n + M,)
+        own = (self.linear(*batch) + _sparse_ops.interaction(self.factors, *batch)).unsqueeze(1)  # (n + M, 1)
+        ones = torch.ones_like(own)
         vectors = _sparse_ops.linear(self.factors, *batch)  # (n + M, k)
         contexts = vectors[:n]
         if self.training and self.dropout > 0:  # the same of the k products for all items of a context
             contexts = contexts * functional.dropout_mask(contexts.shape, self.dropout, self.generator, self.factors)
-        scores: Tensor = torch.addmm(own[n:] - self.linear.intercept, contexts, vectors[n:].T) + own[:n].unsqueeze(1)
-        return scores
+        left = torch.cat([contexts, own[:n], ones[:n]], 1)  # (n, k + 2)
+        right = torch.cat([vectors[n:], ones[n:], own[n:] - self.linear.intercept], 1)  # (M, k + 2)
+        return torch.mm(left, right.T)
 
     def _project(self, pooled: Tensor) -> Tensor:
         """Return the interactions, (B,) or (B, C), of pooled vectors (B, k), some of which dropout drops."""

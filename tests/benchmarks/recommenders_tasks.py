@@ -1,6 +1,6 @@
 """Which item comes next: three tables of choices as contexts, a catalogue, and which choices are for testing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,15 +33,26 @@ class Task:
     """Who chose, (n,): rows of a matrix with the items as columns, all that a factorization of two modes can take."""
     owner: str
     """Of these the one whose known items are not ranked again; or "", if all are ranked."""
+    query: str
+    """Whose known items do not compete with a row's in training."""
+    factored: tuple[str, ...]
+    """Those that a factorization of two modes makes sense for."""
+    table: np.ndarray
+    """(n, m) The context as numbers, for trees."""
     remembers: tuple[str, ...] = ()
     """Those whose other choices are features of a row."""
+
+    def ids(self):
+        """Return the task without features: the numbers of the factored entities and of the items."""
+        plain = one_hot(*(self.entities[name] for name in self.factored))
+        return replace(self, plain=plain, items=one_hot(np.arange(self.items.shape[0])), remembers=())
 
     def contexts(self, parts):
         """Return the contexts (n, C) as they are when the choices of some parts are known."""
         return stack([self.plain, *(self.others(self.entities[name], parts) for name in self.remembers)])
 
     def others(self, entity, parts):
-        """Return the shares of the MOST most frequent items of each choice's entity, that choice not counted."""
+        """Return the MOST most frequent items of each choice's entity, counted but for that choice, as unit vectors."""
         used, n_items, n = np.isin(self.part, parts), self.items.shape[0], len(self.item)
         ones = np.ones(used.sum(), np.float32)
         counts = sparse.csr_array((ones, (entity[used], self.item[used])), (entity.max() + 1, n_items))
@@ -52,7 +63,7 @@ class Task:
         order = np.lexsort((-rows.data, row))
         kept = order[np.arange(len(row)) - rows.indptr[row] < MOST]
         rows = sparse.csr_array((rows.data[kept], (row[kept], rows.indices[kept])), rows.shape)
-        return sparse.csr_array(normalize(rows, norm="l1"))
+        return sparse.csr_array(normalize(rows))
 
     def known(self, parts):
         """Return the items that the owner of each choice has in other parts, CSR (n, n_items), or None."""
@@ -86,7 +97,13 @@ def movielens():
     items = [one_hot(np.arange(len(films))), sparse.csr_array(genres)]
     before = films_before(user, film, len(films))
     contexts = sparse.hstack([one_hot(user), of_user, *before], format="csr", dtype=np.float32)
-    return Task(contexts, stack(items), film, part, {"user": user}, "user")
+    table = np.column_stack([users[["age"]].to_numpy()[user], films_last(user, film)])
+    return Task(contexts, stack(items), film, part, {"user": user}, "user", "user", ("user",), table)
+
+
+def films_last(user, film):
+    """Return the last film before of rows that are ordered by user and time, -1 if there is none."""
+    return np.where(user == np.roll(user, 1), np.roll(film, 1), -1)
 
 
 def films_before(user, film, n_films):
@@ -124,7 +141,9 @@ def frappe(folder):
     contexts = one_hot(*rest.T)
     context = np.unique(rest, axis=0, return_inverse=True)[1].ravel()
     entities = {"user": rest[:, 0], "context": context}
-    return Task(contexts, one_hot(np.arange(item.max() + 1)), item, part, entities, "", ("user",))
+    return Task(
+        contexts, one_hot(np.arange(item.max() + 1)), item, part, entities, "", "context", ("user",), rest, ("user",)
+    )
 
 
 def mltags(folder):
@@ -132,4 +151,15 @@ def mltags(folder):
     rest, item, part = positives(folder, "mltags", 2)
     pair = np.unique(rest, axis=0, return_inverse=True)[1].ravel()
     entities = {"user": rest[:, 0], "film": rest[:, 1], "pair": pair}
-    return Task(one_hot(*rest.T), one_hot(np.arange(item.max() + 1)), item, part, entities, "pair", ("user", "film"))
+    return Task(
+        one_hot(*rest.T),
+        one_hot(np.arange(item.max() + 1)),
+        item,
+        part,
+        entities,
+        "pair",
+        "pair",
+        ("user", "film"),
+        rest,
+        ("user", "film"),
+    )

@@ -65,6 +65,68 @@ def test_observed_items_rank_above_others(model, popularity, plays):
     assert fitted.estimator_.n_iter_ < 100
 
 
+ALL = {"n_negatives": "all", "k": 6}
+SOFTMAX = FMRanker(**SMALL, loss="softmax")
+
+
+def test_observed_items_rank_above_others_if_all_compete(plays):
+    X, user = plays
+    best = np.mean(1 / np.log2(1 + np.arange(1, 7)))  # six items of the user's genres
+    fitted = make(FMRanker(8, loss="softmax", random_state=0), exclude_known=False, **ALL).fit(X[:900], qid=user[:900])
+    assert fitted.score(X[900:]) > 0.93 * best
+    assert fitted.estimator_.n_iter_ < 100
+
+
+def test_scores_of_all_items_are_the_validation_score(plays):
+    X, user = plays
+    users, last = np.unique(user[900:], return_index=True)
+    X_val = X[900 + last]
+    model = make(SOFTMAX, n_negatives="all", k=15).fit(X[:900], qid=user[:900], X_val=X_val, qid_val=users)
+    scores = model.estimator_.validation_scores_
+    assert model.score(X_val, qid=users) == pytest.approx(max(scores))
+    assert model.estimator_.best_iter_ == 1 + np.argmax(scores)
+
+
+@pytest.mark.parametrize("n_negatives", [2, "all"])
+def test_validation_set_is_not_trained_on(n_negatives, plays):
+    X, user = plays
+    given = {"qid": user[:900], "X_val": X[900:], "qid_val": user[900:]}
+    stopped = make(SOFTMAX, n_negatives=n_negatives).fit(X[:900], **given)
+    n = stopped.estimator_.best_iter_
+    alone = clone(SOFTMAX).set_params(early_stopping=False, max_iter=n, tol=0)
+    alone = make(alone, n_negatives=n_negatives).fit(X[:900], qid=user[:900])
+    np.testing.assert_allclose(alone.predict(X[900:]), stopped.predict(X[900:]))
+    assert stopped.item_counts_.sum() == 900
+
+
+def test_items_of_the_validation_set_compete(plays):
+    X, user = plays
+    seen = X[:, 3].toarray().ravel() == 0
+    model = make(SOFTMAX, n_negatives="all").fit(X[seen], qid=user[seen], X_val=X[~seen], qid_val=user[~seen])
+    assert model.items_.shape[0] == 15
+    assert sorted(model.item_counts_)[0] == 0
+
+
+def test_all_items_compete_whatever_the_memory(plays):
+    X, user = plays
+    settings = make(SOFTMAX, n_negatives="all").set_params(estimator__batch_size=1, estimator__max_iter=2)
+    expected = settings.fit(X[:40], qid=user[:40]).predict(X)
+    with sklearn.config_context(working_memory=1e-4):
+        many = settings.set_params(estimator__batch_size=40)
+        np.testing.assert_array_equal(many.fit(X[:40], qid=user[:40]).predict(X), expected)
+
+
+@pytest.mark.parametrize("estimator", [FMRanker(), FMClassifier(), AFMRanker(loss="softmax")])
+def test_estimators_whose_scores_are_no_product_need_a_number_of_negatives(estimator, plays):
+    with pytest.raises(TypeError, match=r"n_negatives='all' is for FMRanker\(loss='softmax'\)"):
+        make(estimator, n_negatives="all").fit(plays[0])
+
+
+def test_scorers_of_rows_cannot_score_a_catalogue(plays):
+    with pytest.raises(ValueError, match="scoring must be 'metric' or 'loss' if all items compete"):
+        make(clone(SOFTMAX).set_params(scoring=lambda *_: 0.0), n_negatives="all").fit(plays[0])
+
+
 def negatives(group, items):
     """Return the pairs of query and item of the negative rows."""
     return {(user, item) for user, row in zip(group, items, strict=True) for item in row[1:]}
@@ -203,6 +265,7 @@ WRONG = {
     "a single item": ({}, {"X": np.eye(50)[[0] * 9] + np.eye(50)[30:39]}, "no item to draw for 9 of 9 queries"),
     "queries of another length": ({}, {"qid": np.zeros(3)}, "inconsistent numbers of samples"),
     "no negatives": ({"n_negatives": 0}, {}, "'n_negatives' parameter"),
+    "a validation set without queries": ({}, {"qid": np.zeros(1200), "X_val": np.eye(50)[:3]}, "inconsistent numbers"),
 }
 
 
