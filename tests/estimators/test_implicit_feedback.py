@@ -222,6 +222,14 @@ def test_score_is_the_mean_ndcg_of_the_rows_items_among_all_that_were_not_known(
     assert model.score(X[300:320], qid=user[300:320]) == pytest.approx(np.mean(gains))
 
 
+def test_score_does_not_depend_on_the_memory(plays):
+    X, user = plays
+    model = make().fit(X[:300], qid=user[:300])
+    expected = model.score(X[300:330], qid=user[300:330])
+    with sklearn.config_context(working_memory=1e-4):
+        assert model.score(X[300:330], qid=user[300:330]) == expected
+
+
 def test_score_of_an_item_that_was_not_seen_is_its_rank(plays):
     X, _ = plays
     kept = X[:, 3].toarray().ravel() == 0
