@@ -31,7 +31,9 @@ class ImplicitFeedback(MetaEstimatorMixin, BaseEstimator):
 
     - A ranker learns that the observed item ranks above those drawn for it. ``FMRanker(loss="pairwise")`` is Bayesian
       personalized ranking (Rendle et al., 2009); ``loss="softmax"`` is sampled softmax, whose weights of
-      ``1 / probability`` correct for how often items are drawn (Bengio and Senécal, 2008; Yi et al., 2019).
+      ``1 / probability`` correct for how often items are drawn (Bengio and Senécal, 2008; Yi et al., 2019). With
+      ``n_negatives="all"`` it is the softmax over all items, without sampling: for catalogues of up to some ten
+      thousand items the most accurate choice.
     - A classifier learns to tell them apart, by log loss, as Xiao et al. (2017) do. Its probabilities are those among
       one observed and ``n_negatives`` drawn rows.
 
@@ -39,17 +41,20 @@ class ImplicitFeedback(MetaEstimatorMixin, BaseEstimator):
     ----------
     estimator : FMRanker, AFMRanker or a classifier of skafm
         What is fitted. If its ``early_stopping`` is "auto", with 100 rows or more, or True, its
-        ``validation_fraction`` of the observed rows is held out, each with negative rows that stay the same.
+        ``validation_fraction`` of the observed rows is held out, each with negative rows that stay the same or, with
+        ``n_negatives="all"``, ranked among all items by the ranker's ``metric``.
     item_columns : slice or array-like of int or bool
         The columns of X that describe the item: its one-hot id, and its features if X has any. The items are the
         distinct rows of these columns in X.
     n_negatives : int or "all", default=4
         Negative rows for each observed one in each epoch; at least 1. With "all" nothing is drawn: each observed item
         competes with all others, whose scores are one matrix product. This is for ``FMRanker(loss="softmax")``, more
-        accurate, and slower than negative rows only where there are many thousands of items.
+        accurate than negative rows and, up to a few thousand items, as fast. Batches are such that the scores of their
+        rows with all items fit scikit-learn's ``working_memory``.
     popularity : float, default=0.0
         Exponent a: an item is drawn with a probability proportional to ``n_i^a``, where n_i is the number of rows that
-        have it. 0 is uniform; 0.75 that of word2vec; 1 by popularity. At least 0.
+        have it. 0 is uniform; 0.75 that of word2vec; 1 by popularity. At least 0. Where nothing is drawn it has no
+        meaning.
     exclude_known : bool, default=True
         Whether not to draw items that were observed with the same query (or with the same other columns, without
         ``qid``).

@@ -42,7 +42,7 @@ def measure(score, task, part, parts, most=MOST_ROWS):
 def run(name, fit, settings, task, seeds):
     """Yield a line for each seed: the setting that is best on the validation part, measured on the test part."""
     found, most = [], FEWER_ROWS if name == "XGBRanker" else MOST_ROWS
-    for setting in settings if len(settings) > 1 else []:
+    for setting in settings if settings[0] else []:
         score = fit(task, (FIT,), setting, 0)
         ndcg = measure(score, task, VALIDATE, (FIT,), most)["ndcg"]
         found.append((ndcg, setting | ({"max_iter": models.skafm_all.n_epochs} if name.startswith("skafm") else {})))
@@ -78,7 +78,7 @@ def main():
     for name in options.tasks:
         task = makers[name](options.data)
         for model, (fit, settings) in models.models(task).items():
-            if options.models and not any(model.startswith(each) for each in options.models):
+            if options.models and not {model, model.split(", by")[0]} & set(options.models):
                 continue
             try:
                 for line in run(model, fit, settings, task, options.seeds):

@@ -1,4 +1,4 @@
-"""The recommenders that are compared: three settings of each (two of skafm), and how they score all items for rows.
+"""The recommenders that are compared: three settings of each (one of skafm), and how they score all items for rows.
 
 A fit takes a task, the parts to learn from, a setting and a seed, and returns a function from rows (B,) to scores
 (B, n_items).
@@ -126,7 +126,8 @@ def flexmf(entity, task, parts, setting, seed):
     right = np.zeros((counts.shape[1], model.model.e_size + 1), np.float32)
     right[:, -1] = -1e3
     right[model.items.ids(), :-1] = model.model.i_embed.weight.detach().numpy()
-    right[model.items.ids(), -1] = model.model.i_bias.weight.detach().numpy().ravel()
+    bias = model.model.i_bias  # of a light graph convolution there is none
+    right[model.items.ids(), -1] = 0 if bias is None else bias.weight.detach().numpy().ravel()
     return lambda rows: left[task.entities[entity][rows]] @ right[:, :-1].T + right[:, -1]
 
 
@@ -182,8 +183,8 @@ def xgboost(task, parts, setting, seed):
     return score
 
 
-FACTORS = [{"n_factors": 32}, {"n_factors": 64}]
-ALS = [{"factors": k, "regularization": l2} for k, l2 in ((32, 1.0), (64, 10.0), (128, 10.0))]
+FACTORS = [{"n_factors": 64}]
+ALS = [{"factors": k, "regularization": l2} for k, l2 in ((32, 1.0), (64, 10.0), (128, 10.0), (256, 10.0), (256, 30.0))]
 BPR = [{"factors": 64, "regularization": l2, "iterations": 100} for l2 in (0.003, 0.01, 0.03)]
 WARP = [{"no_components": k, "epochs": 20} for k in (32, 64, 128)]
 FLEXMF = [{"embedding_size": 64, "preset": preset} for preset in ("bpr", "warp", "lightgcn")]
