@@ -14,6 +14,7 @@ from sklearn.preprocessing import MaxAbsScaler
 
 from skafm import AFMClassifier, AFMRanker, FMClassifier, FMRanker, FMRegressor, ImplicitFeedback
 from skafm._training import negative_sampling
+from skafm._training.trainer import Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 SMALL = {"n_factors": 4, "max_iter": 5, "random_state": 0}
@@ -186,6 +187,16 @@ def test_held_out_items_may_be_drawn_in_training(plays, drawn):
     assert not known & negatives(held_out_group, held_out)
     later = set(zip(held_out_group, held_out[:, 0], strict=True)) - known
     assert later & {pair for each, items in drawn if len(items) > 20 for pair in negatives(each, items)}
+
+
+def test_rows_that_are_held_out_are_corrected_for_how_often_items_are_drawn(plays, monkeypatch):
+    X, user = plays
+    sets, train_once = [], Trainer.train_once
+    monkeypatch.setattr(Trainer, "train_once", lambda self, data: (sets.append(data), train_once(self, data)))
+    model = make(SOFTMAX, popularity=0.5).fit(X, qid=user)
+    rows = sparse.csr_array((np.ones(3 * 360), sets[0].rows.indices, sets[0].rows.indptr), (360, 50)).toarray()
+    item = [model.items_.toarray()[:, ITEMS].tolist().index(row[ITEMS].tolist()) for row in rows]
+    np.testing.assert_allclose(sets[0].target[:, 2], model.item_counts_[item] ** -0.5)
 
 
 def test_rows_of_weight_zero_change_nothing_and_others_count_by_weight(plays):
