@@ -166,9 +166,11 @@ class ImplicitFeedback(MetaEstimatorMixin, BaseEstimator):
         self._check_estimator(model)
         X = self._validate(X, reset=True)
         weight = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        if (qid_val is not None) != (qid is not None and X_val is not None):
+            raise ValueError("qid_val must be given if both qid and X_val are, and not otherwise.")
         n_val = 0
         if X_val is not None:
-            X_val = self._validate(X_val, reset=False)
+            X_val = self._validate(X_val, reset=False).astype(X.dtype)
             n_val, X = X_val.shape[0], sparse.vstack([X, X_val], format="csr")
             weight = np.concatenate([weight, np.ones(n_val)])
         contexts, items = self._take_apart(X)

@@ -284,7 +284,9 @@ WRONG = {
     "a single item": ({}, {"X": np.eye(50)[[0] * 9] + np.eye(50)[30:39]}, "no item to draw for 9 of 9 queries"),
     "queries of another length": ({}, {"qid": np.zeros(3)}, "inconsistent numbers of samples"),
     "no negatives": ({"n_negatives": 0}, {}, "'n_negatives' parameter"),
-    "a validation set without queries": ({}, {"qid": np.zeros(1200), "X_val": np.eye(50)[:3]}, "inconsistent numbers"),
+    "a validation set without queries": ({}, {"qid": np.zeros(1200), "X_val": np.eye(50)[:3]}, "qid_val must be given"),
+    "queries of no validation set": ({}, {"qid": np.zeros(1200), "qid_val": np.zeros(3)}, "qid_val must be given"),
+    "a validation set that is too narrow": ({}, {"X_val": np.eye(40)}, "X has 40 features, but"),
 }
 
 
