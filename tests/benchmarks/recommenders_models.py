@@ -166,7 +166,7 @@ def xgboost(task, parts, setting, seed):
             np.asarray(c[e[rows], items]).ravel() - own for c, e in zip(counts, task.entities.values(), strict=True)
         ]
         sums = [np.asarray(c.sum(1)).ravel()[e[rows]] for c, e in zip(counts, task.entities.values(), strict=True)]
-        return np.column_stack([total[items] - own, *seen, *sums, task.table[rows], dense[items]]).astype(np.float32)
+        return np.column_stack([total[items], *seen, *sums, task.table[rows], dense[items]]).astype(np.float32)
 
     n = 20
     negative = rng.choice(task.items.shape[0], (len(fit), n), p=total**0.5 / np.sum(total**0.5))
@@ -188,7 +188,7 @@ ALS = [{"factors": k, "regularization": l2} for k, l2 in ((32, 1.0), (64, 10.0),
 BPR = [{"factors": 64, "regularization": l2, "iterations": 100} for l2 in (0.003, 0.01, 0.03)]
 WARP = [{"no_components": k, "epochs": 20} for k in (32, 64, 128)]
 FLEXMF = [{"embedding_size": 64, "preset": preset} for preset in ("bpr", "warp", "lightgcn")]
-RANKFM = [{"factors": k, "alpha": a, "epochs": 20} for k, a in ((32, 0.01), (64, 0.01), (64, 0.1))]
+RANKFM = [{"factors": 64, "alpha": a, "epochs": n} for a, n in ((0.01, 20), (0.01, 100), (0.1, 100))]
 TREES = [{"max_depth": depth, "n_estimators": 100} for depth in (4, 6, 8)]
 
 
