@@ -1,6 +1,8 @@
 """Data that several tests share."""
 
 import os
+from importlib.metadata import version
+from importlib.util import find_spec
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads would wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,6 +18,14 @@ pytest.register_assert_rewrite(
         f"contract_{part}"
         for part in ("common", "explain", "fit", "importance", "loss", "module", "predict", "recommend", "store")
     )
+)
+if not torch.cuda.is_available():  # Triton then interprets its kernels, if it knows before its import
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+_triton = [int(part) for part in version("triton").split(".")[:2]] if find_spec("triton") else [0, 0]
+_interprets = _triton >= [3, 9] and not torch.cuda.is_available()  # earlier interpreters fail with NumPy 2.4
+interpreted = pytest.mark.skipif(not _interprets, reason="needs the interpreter of Triton 3.9")
+with_triton = (
+    interpreted if not torch.cuda.is_available() else pytest.mark.skipif(_triton == [0, 0], reason="no Triton")
 )
 _needs_cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="has no CUDA")]
 on_each_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=_needs_cuda)])

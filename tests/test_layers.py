@@ -16,9 +16,9 @@ MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path
 LAYERS = {
     "_estimators": {"_sampling", "_training", "nn", "inspection", "metrics", "_version"},
     "_sampling": {"_training.batching", "_training.threads", "nn"},
-    "_training": {"nn._base", "nn._sparse_ops"},
+    "_training": {"nn._base", "nn._sparse_ops", "_options"},
     "nn": set(),
-    "nn._pairs": {"nn.functional"},
+    "nn._pairs": {"nn.functional", "_options"},
     "inspection": set(),
     "datasets": set(),
     "metrics": set(),
@@ -27,6 +27,7 @@ LAYERS = {
     "onnx": {"_estimators", "inspection", "_version"},
     "recommendation": {"_estimators", "_training"},
     "__init__": {"_estimators", "_version"},
+    "_options": set(),
     "_version": set(),
 }
 WITH_SKLEARN = (

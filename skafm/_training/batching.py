@@ -166,8 +166,10 @@ class CSRRows:
 
     def slice(self, start: int, stop: int) -> Batch:
         """Return the rows ``start:stop``, without a copy of their entries."""
-        indptr = self.indptr[start : stop + 1]
-        entries = slice(int(indptr[0]), int(indptr[-1]))
+        indptr, length = self.indptr[start : stop + 1], self.row_length
+        # A device would have to be waited for, unless all rows have the same length.
+        ends = (int(indptr[0]), int(indptr[-1])) if length is None else (start * length, stop * length)
+        entries = slice(*ends)
         values = None if self.values is None else self.values[entries]
         return Batch(self.indices[entries], values, indptr - indptr[0])
 

@@ -93,8 +93,8 @@ def _epoch_runner(
     batches: EpochBatches,
 ) -> Callable[[Dataset, Tensor, Sizes], float]:
     """Return a function that trains one epoch on the rows in an order (n_samples,), and returns the mean objective."""
-    if fixed_steps.suit(model, dataset, config.batch_size):
-        steps = fixed_steps.FixedSteps(model, dataset, objective, optimizer, config.rows_per_step, generator)
+    if padded := fixed_steps.suiting_rows(model, dataset, config.batch_size):
+        steps = fixed_steps.FixedSteps(model, dataset, padded, objective, optimizer, config.rows_per_step, generator)
         return lambda _, order, sizes: steps.run_epoch(order, [size for size, _ in sizes])
     worst = batches.most_rows * float(model._bytes_per_row(dataset.rows.indptr.diff()).max())
     split = worst > config.memory and not model._needs_whole_batch and dataset.catalogue is None
@@ -236,7 +236,10 @@ def predict(model: Model, rows: CSRRows, batch_size: int, memory: int) -> Tensor
     """
     model.train(False)
     raw = []
+    # Of rows of one length it is known at once whether all batches are small enough.
+    small = rows.row_length is not None and batch_size * float(model._bytes_per_row(rows.indptr[:2].diff())) <= memory
     for start in range(0, len(rows), batch_size):
         batch = rows.slice(start, min(start + batch_size, len(rows)))
-        raw += [model(*part) for _, part in split_batch(batch, _bytes_of(model, batch), memory)]
+        parts = [batch] if small else [part for _, part in split_batch(batch, _bytes_of(model, batch), memory)]
+        raw += [model(*part) for part in parts]
     return torch.cat(raw)

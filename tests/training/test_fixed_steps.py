@@ -5,37 +5,44 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from conftest import cuda
+from conftest import cuda, interpreted
 from torch import nn
 from waits import Waits
 
+from skafm._options import EXPERIMENTAL_CUDA
 from skafm._training import cuda_graph, fixed_steps
 from skafm._training.batching import CSRRows, Dataset
 from skafm._training.fixed_steps import FixedSteps, compact_entries
 from skafm._training.loop import BatchConfig, train
 from skafm._training.losses import LOSSES, Objective, make_loss
 from skafm._training.optimizers import SOLVERS
+from skafm._training.padded_rows import PaddedRows
 from skafm.nn import AFM, FFM, FM, NFM
+from skafm.nn._pairs import fused
 
 N, FEATURES, LENGTH = 45, 12, 4
 TABLES = ("linear.weight", "factors")
 MODELS = {"FM": (FM, (5,)), "AFM": (AFM, (5, 6)), "NFM": (NFM, (5, (4,), None)), "deep AFM": (NFM, (5, (4,), 6))}
 OPTIONS = {"huber": {"delta": 1.0}, "quantile": {"quantile": 0.3}, "tweedie": {"power": 1.5}}
 SQUARED = make_loss("squared_error")
+ABOUT = ("values", "shorter", "weighted", "n_outputs", "uneven")  # what a data set is asked for
 models = pytest.mark.parametrize("name", MODELS)
 
 
-def draw_rows(values, shorter, device="cpu"):
-    """Return rows of four entries, ones or real values; a third of them with fewer entries, if asked."""
+def draw_rows(values, shorter, device="cpu", *, uneven=False):
+    """Return rows of four entries, ones or real values; if asked, a third with fewer, or two of none and one of 8."""
     rng, X = np.random.default_rng(0), np.zeros((N, FEATURES))
     for number, row in enumerate(X):
         length = 1 + number % LENGTH if shorter and number % 3 == 0 else LENGTH
+        length = {3: 0, 7: 8, 20: 0}.get(number, length) if uneven else length
         # The last column is in no row.
         row[rng.choice(FEATURES - 1, length, replace=False)] = rng.normal(size=length) if values else 1
     return CSRRows.from_scipy(X, torch.device(device))
 
 
-def dataset(*, values=False, shorter=False, weighted=False, n_outputs=None, loss="squared_error", device="cpu"):
+def dataset(
+    *, values=False, shorter=False, weighted=False, n_outputs=None, loss="squared_error", device="cpu", uneven=False
+):
     rng = np.random.default_rng(1)
     if loss == "log_loss":
         target = rng.integers(0, n_outputs or 2, N).astype(float)
@@ -44,7 +51,7 @@ def dataset(*, values=False, shorter=False, weighted=False, n_outputs=None, loss
     else:
         target = rng.normal(size=N if n_outputs is None else (N, n_outputs))
     weight = torch.tensor(rng.uniform(0.5, 1.5, N), device=device) if weighted else None
-    return Dataset(draw_rows(values, shorter, device), torch.tensor(target, device=device), weight)
+    return Dataset(draw_rows(values, shorter, device, uneven=uneven), torch.tensor(target, device=device), weight)
 
 
 def model(name, n_outputs=None, device="cpu", **options):
@@ -70,7 +77,7 @@ def run(module, generator, data, *, penalties=None, loss="squared_error", solver
 
 def assert_same_training(monkeypatch, name, options=None, freeze=(), **settings):
     """Train by the steps of the loop and by those of fixed shapes, and compare all that they leave."""
-    about = {each: settings.pop(each) for each in ("values", "shorter", "weighted", "n_outputs") if each in settings}
+    about = {each: settings.pop(each) for each in ABOUT if each in settings}
     data = dataset(**about, loss=settings.get("loss", "squared_error"))
     found = []
     for devices in (set(), {"cpu"}):
@@ -78,7 +85,7 @@ def assert_same_training(monkeypatch, name, options=None, freeze=(), **settings)
         module, generator = model(name, about.get("n_outputs"), **options or {})
         for each in freeze:
             module.get_parameter(each).requires_grad_(False)
-        assert fixed_steps.suit(module, data, 12) == bool(devices)
+        assert bool(fixed_steps.suiting_rows(module, data, settings.get("batch", 12))) == bool(devices)
         losses, optimizer = run(module, generator, data, **settings)
         found.append((losses, dict(module.named_parameters()), optimizer.states, generator.get_state()))
     (losses, parameters, states, state), (own_losses, own, own_states, own_state) = found
@@ -128,6 +135,24 @@ def test_training_on_padded_rows_is_the_loops(name, values, solver, monkeypatch)
 
 
 @models
+@pytest.mark.parametrize("solver", ["adagrad", "adam"])
+def test_training_on_uneven_rows_is_the_loops(name, solver, monkeypatch):
+    monkeypatch.setenv(EXPERIMENTAL_CUDA, "1")
+    penalties = dict.fromkeys(TABLES, 0.1)
+    assert_same_training(monkeypatch, name, penalties=penalties, solver=solver, values=True, uneven=True, weighted=True)
+
+
+def test_uneven_rows_take_steps_of_several_lengths(monkeypatch):
+    monkeypatch.setenv(EXPERIMENTAL_CUDA, "1")
+    (module, generator), data = model("FM"), dataset(uneven=True)
+    optimizer = SOLVERS["sgd"]({key: p.detach() for key, p in module.named_parameters()}, 0.1)
+    rows = PaddedRows.of(data.rows, 12)
+    steps = FixedSteps(module.train(), data, rows, Objective(SQUARED, {}), optimizer, 0, generator)
+    steps.run_epoch(torch.arange(N), [12, 11, 11, 11])
+    assert steps.repeat.n_calls == {(12, 8): 1, (11, 4): 3}
+
+
+@models
 def test_training_with_dropout_is_the_loops(name, monkeypatch):
     assert_same_training(monkeypatch, name, {"dropout": 0.3})
 
@@ -141,6 +166,13 @@ def test_training_in_smaller_steps_is_the_loops(name, monkeypatch):
 @pytest.mark.parametrize("freeze", [TABLES, ("factors",)])
 def test_training_beside_frozen_parameters_is_the_loops(name, freeze, monkeypatch):
     assert_same_training(monkeypatch, name, freeze=freeze)
+
+
+@interpreted
+def test_training_by_fused_kernels_is_the_loops(monkeypatch):
+    monkeypatch.setattr(fused, "suit", lambda *_: True)
+    about = {"values": True, "shorter": True, "weighted": True}
+    assert_same_training(monkeypatch, "AFM", {"dropout": 0.3}, epochs=1, batch=N, **about)
 
 
 @pytest.mark.parametrize("batch", [1, N])
@@ -177,17 +209,18 @@ def test_reduced_precision_is_close(monkeypatch):
 def test_rows_of_nearly_one_length_suit(X, expected, monkeypatch):
     monkeypatch.setattr(fixed_steps, "DEVICE_TYPES", {"cpu"})
     rows = CSRRows.from_scipy(X, torch.device("cpu"))
-    assert fixed_steps.suit(model("FM")[0], Dataset(rows, torch.ones(len(rows)), None), 4) == expected
+    found = fixed_steps.suiting_rows(model("FM")[0], Dataset(rows, torch.ones(len(rows)), None), 4)
+    assert (found is not None) == expected
 
 
 def test_model_without_the_formula_does_not_suit(monkeypatch):
     monkeypatch.setattr(fixed_steps, "DEVICE_TYPES", {"cpu"})
     module = FFM(torch.arange(FEATURES) % 3, 3, dtype=torch.float64)
-    assert not fixed_steps.suit(module, dataset(), 12)
+    assert not fixed_steps.suiting_rows(module, dataset(), 12)
 
 
 def test_cpu_keeps_to_the_loop():
-    assert not fixed_steps.suit(model("FM")[0], dataset(), 12)
+    assert not fixed_steps.suiting_rows(model("FM")[0], dataset(), 12)
 
 
 # --- distinct features ------------------------------------------------------------------------------------------------
@@ -214,11 +247,22 @@ def test_step_waits_for_nothing(name, values):
     data = dataset(values=values, weighted=True)
     objective = Objective(SQUARED, {"factors": torch.ones(FEATURES).double(), "linear.weight": 0.1})
     optimizer = SOLVERS["adam"]({key: p.detach() for key, p in module.named_parameters()}, 0.1)
-    steps = FixedSteps(module.train(), data, objective, optimizer, 0, generator)
+    steps = FixedSteps(module.train(), data, PaddedRows.of(data.rows, 12), objective, optimizer, 0, generator)
     with Waits() as waits:
-        steps._step(8)
+        steps._step(8, LENGTH)
     assert waits.seen == []
     assert int(steps.position) == 8
+
+
+@models
+def test_epoch_waits_for_its_loss_alone(name):
+    module, generator = model(name, dropout=0.3)
+    optimizer = SOLVERS["adagrad"]({key: p.detach() for key, p in module.named_parameters()}, 0.1)
+    data, objective = dataset(), Objective(SQUARED, {})
+    steps = FixedSteps(module.train(), data, PaddedRows.of(data.rows, 9), objective, optimizer, 0, generator)
+    with Waits() as waits:
+        steps.run_epoch(torch.arange(N), [9] * 5)
+    assert waits.seen == ["_local_scalar_dense"]
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -347,7 +391,7 @@ def test_step_on_cuda_waits_for_nothing(name):
     optimizer = SOLVERS["adam"]({key: p.detach() for key, p in module.named_parameters()}, 0.1)
     penalties = {"factors": torch.ones(FEATURES, device="cuda").double(), "linear.weight": 0.1}
     objective = Objective(SQUARED, penalties)
-    steps = FixedSteps(module.train(), data, objective, optimizer, 0, generator)
+    steps = FixedSteps(module.train(), data, PaddedRows.of(data.rows, 12), objective, optimizer, 0, generator)
     order = torch.arange(N, device="cuda")
     for _ in range(2):  # six steps: the last one is captured
         steps.run_epoch(order, [12, 12, 12])
@@ -355,8 +399,8 @@ def test_step_on_cuda_waits_for_nothing(name):
     torch.cuda.set_sync_debug_mode("error")
     try:
         steps.position.zero_()
-        steps._step(12)
-        steps.repeat.graphs[12].replay()
+        steps._step(12, LENGTH)
+        steps.repeat.graphs[12, LENGTH].replay()
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert int(steps.position) == 24

@@ -137,10 +137,11 @@ def test_micro_batch_is_freed_before_the_next():
 
 
 @pytest.mark.parametrize(("batch_size", "memory"), [(7, 2**30), (N, 1), (N, 5000)])
-def test_predict_does_not_depend_on_the_size_of_its_batches(batch_size, memory):
-    module, data = model(AFM, dropout=0.5), dataset()
-    whole = module.eval()(*data.rows.slice(0, N)).detach()
-    np.testing.assert_allclose(predict(module.train(), data.rows, batch_size, memory), whole, rtol=1e-12)
+@pytest.mark.parametrize("X", [ragged_matrix(N), np.ones((N, FEATURES))], ids=["ragged", "one length"])
+def test_predict_does_not_depend_on_the_size_of_its_batches(X, batch_size, memory):
+    module, rows = model(AFM, dropout=0.5), CSRRows.from_scipy(X, torch.device("cpu"))
+    whole = module.eval()(*rows.slice(0, N)).detach()
+    np.testing.assert_allclose(predict(module.train(), rows, batch_size, memory), whole, rtol=1e-12)
 
 
 # --- what a CUDA device would have to wait for ------------------------------------------------------------------------
@@ -175,3 +176,11 @@ def test_step_waits_for_sizes_only(make, X, expected, monkeypatch):
         step = compute_step(module, Dataset(rows, target, torch.ones(N).double()), torch.arange(3, 11), objective, None)
         optimizer.step(step.parameters, step.gradients, dict.fromkeys(step.tables, step.features))
     assert waits.seen == expected
+
+
+@pytest.mark.parametrize("make", [FM, HOFM])
+def test_prediction_of_rows_of_one_length_waits_once(make):
+    rows = CSRRows.from_scipy(HOT.astype(float), torch.device("cpu"))
+    with torch.no_grad(), Waits() as waits:
+        predict(model(make), rows, 4, 2**30)
+    assert waits.seen == ["_local_scalar_dense"]

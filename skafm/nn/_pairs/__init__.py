@@ -27,6 +27,7 @@ The map, from the outside in:
 ``segment_ops``   softmax and sums over the pairs of each row
 ``checkpoint``    gradient checkpointing, for rows in several parts
 ``entries``       for training on CUDA: all pairs of rows of one length, where no size depends on the data
+``fused``         the same without a tensor of pairs, if asked for; its kernels are in ``kernels``
 ================  ====================================================================================================
 
 Letters in shapes, in all files: B rows, N entries, M distinct entries, P pairs, D distinct pairs, c pairs of a chunk, k

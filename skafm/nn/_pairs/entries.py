@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skafm.nn._pairs import fused
+
 _relu_backward = torch.ops.aten.threshold_backward
 
 
@@ -33,7 +35,8 @@ def attentional_pooling(
     weight, bias, attention_projection : Tensor of shape (t, k), (t,), (t,)
         W, b and h.
     exists : Tensor of shape (B, m), optional
-        Whether an entry belongs to its row, or fills it up, with z_i = 0; by default all do.
+        Whether an entry belongs to its row, or fills it up, with z_i = 0; in each row those that do come first. By
+        default all do.
     matmul_dtype : torch.dtype, optional
         Type of the factors of the matrix products of the network; by default that of the parameters.
 
@@ -41,6 +44,8 @@ def attentional_pooling(
     -------
     Tensor of shape (B, k)
     """
+    if fused.suit(entries, weight):
+        return fused.attentional_pooling(entries, weight, bias, attention_projection, exists, matmul_dtype)
     m = entries.shape[1]
     number = torch.arange(m * (m - 1) // 2, device=entries.device)  # (P,)
     left = number % m
@@ -57,7 +62,9 @@ def attentional_pooling(
 
 
 def bytes_per_row(length: int, k: int, t: int, itemsize: int) -> int:
-    """Return the memory that a row of a batch needs in training."""
+    """Return the memory that a row of a batch needs in training on CUDA."""
+    if fused.enabled(length, t, itemsize):
+        return fused.bytes_per_row(length, k, t, itemsize)
     n_pairs = length * (length - 1) // 2
     return itemsize * (n_pairs * (2 * k + 3 * t) + 12 * length * k)
 
