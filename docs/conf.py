@@ -24,6 +24,7 @@ extensions = [
     "changelog",
     "equations",
     "foreign",
+    "formulas",
 ]
 exclude_patterns = ["_build", "_templates", "**sg_execution_times.rst"]
 templates_path = ["_templates"]
@@ -46,7 +47,8 @@ html_theme_options = {
     "navbar_align": "left",
     "navbar_center": ["links"],
     "show_prev_next": True,
-    "secondary_sidebar_items": ["page-toc"],
+    # Not in folders: their pages show files and docstrings of the project, whose lines have 120 columns.
+    "secondary_sidebar_items": {"*": ["page-toc"]},
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_toc_level": 2,
@@ -73,12 +75,14 @@ copybutton_prompt_is_regexp = True
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
-    # Those of all flights take minutes: they show the pictures that lie in docs/images.
-    "filename_pattern": r"/plot_(?!flight_delays|explain_delays)",
+    "filename_pattern": r"/plot_",
     "ignore_pattern": r"^(?!plot_)",
     "nested_sections": False,
     "within_subsection_order": "gallery.Order",
     "reset_argv": "gallery.arguments",
+    "reset_modules": ("matplotlib", "gallery.strict"),
+    "reset_modules_order": "both",
+    "image_scrapers": ("gallery.plots",),
     "backreferences_dir": "gallery/backreferences",
     "doc_module": ("skafm",),
     "parallel": True,  # as many as -j says

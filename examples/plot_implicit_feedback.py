@@ -10,8 +10,8 @@ are drawn, so that the best possible ranking is known.
 # %%
 # Plays
 # -----
-# A user plays a film with a probability that depends on how popular the film is, and on how well its genre and its own
-# character suit the user. The last tenth of the plays is for testing.
+# The probability that a user plays a film depends on the popularity of the film, and on how well its genre and its own
+# characteristics match the user. The last tenth of the plays is the test set.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -49,11 +49,11 @@ for name, (estimator, n_negatives) in models.items():
     model = ImplicitFeedback(estimator, item_columns, n_negatives=n_negatives, random_state=0)
     model.fit(X[train], qid=user[train])
     scores[name] = model.score(X[test], qid=user[test])
+    print(f"{name:20} {scores[name]:.3f}", flush=True)
 
 # %%
-# The score is the NDCG of the 10 first films: each test play's film is ranked among all films that the user has not
-# played before. For comparison, films by the number of their plays, and by the probabilities that the plays were drawn
-# with.
+# The score is the NDCG of the first 10 films: the film of each test play is ranked among all films that the user has
+# not played before. For comparison, films are ranked by popularity, and by the true probabilities of the plays.
 
 known = np.zeros((N_USERS, N_FILMS), bool)
 known[user[train], film[train]] = True
@@ -67,12 +67,12 @@ def ndcg(preference):
 
 
 popularity = np.tile(np.bincount(film[train], minlength=N_FILMS), (N_USERS, 1))
-scores |= {"popularity": ndcg(popularity), "true probabilities": ndcg(chance)}
-for name, score in scores.items():
-    print(f"{name:20} {score:.3f}")
+for name, preference in {"popularity": popularity, "true probabilities": chance}.items():
+    scores[name] = ndcg(preference)
+    print(f"{name:20} {scores[name]:.3f}")
 
 _, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
-axes.barh(list(scores), list(scores.values()), color=["tab:blue"] * 4 + ["tab:gray"] * 2)
+axes.barh(list(scores), list(scores.values()), color=["#0072b2"] * 4 + ["#999999"] * 2)
 axes.invert_yaxis()
 axes.set(xlabel="NDCG@10, all films ranked", ylabel="films ranked by")
 plt.show()

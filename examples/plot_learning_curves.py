@@ -49,7 +49,7 @@ for name, model in {"without early stopping": full, "with early stopping": stopp
 # ``LossCurveDisplay`` plots the training loss and the validation score, here the negative validation loss, and marks
 # the epoch whose parameters the model has.
 
-LossCurveDisplay.from_estimator(stopped)
+display = LossCurveDisplay.from_estimator(stopped)
 plt.show()
 
 # %%
@@ -88,9 +88,9 @@ training = [entry["r2"] for entry in monitor.get_logs().data if entry["task_name
 
 figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
 epochs = np.arange(1, len(training) + 1)
-axis.plot(epochs, training, "--", color="#999999", label="training set, ScoringMonitor")
-axis.plot(epochs, recorder.scores, color="#0072b2", label="test set, ScoreRecorder")
-axis.axvline(stopped.best_iter_, color="#d55e00", linewidth=1, label="epoch kept by early stopping")
+axis.plot(epochs, training, "--", color="#d55e00", label="training set, ScoringMonitor")
+axis.plot(epochs, recorder.scores, color="#d55e00", label="test set, ScoreRecorder")
+axis.axvline(stopped.best_iter_, color="#999999", linewidth=1, label="epoch kept by early stopping")
 axis.set(xlabel="epoch", ylabel="R²")
 axis.legend(frameon=False)
 axis.spines[["top", "right"]].set_visible(False)

@@ -2,9 +2,9 @@
 From a table of ratings to ten recommendations
 ==============================================
 
-A table says who watched what, and when. This example makes a recommender of it: it learns from what users liked and
-from the properties of users and movies, finds the ten best of all movies for each user, compares them with the most
-popular ones on what the users watched later, recommends to users it has never seen, and says why.
+This tutorial builds a recommender from a table of ratings. It learns from the movies that users liked and from features
+of users and movies, recommends the top ten movies for each user, and compares them with the most popular movies on
+later ratings. It also recommends movies to new users, and explains a recommendation.
 """
 
 # %%
@@ -64,8 +64,8 @@ print(table[["user", "age", "gender", "occupation", "when", "title", "rating"]].
 # %%
 # A split in time
 # ---------------
-# The first 80 % of the ratings are for training, the others for the test: a recommender is always asked about later.
-# Most test users are new.
+# The first 80 % of the ratings are the training set, the others the test set, because a recommender predicts the
+# future. Most test users are new.
 
 train, test = ratings[:80_000], ratings[80_000:]
 liked, liked_later = train[train["rating"] >= 4], test[test["rating"] >= 4]
@@ -103,9 +103,9 @@ items = sparse.hstack([sparse.csr_array((len(movies), n_context)), items], forma
 # %%
 # Learning from what was liked
 # ----------------------------
-# Ratings are of movies that a user chose to watch; a recommender has to find those. So the target is not the rating but
-# whether a user liked the movie at all, and each like is paired with movies drawn at random as negative samples. The
-# movies are numbered from 1, and so row ``movie - 1`` of the catalogue is that of a movie.
+# Users rate movies that they chose to watch, and a recommender has to find these. So the target is not the rating but
+# whether a user liked the movie, and for each like, random movies are added as negative samples. The movies are
+# numbered from 1, and so row ``movie - 1`` of the catalog is that of a movie.
 
 logs = liked[["user", "movie", "when"]].to_numpy()
 rows, y = sample_negatives(logs, item_column=1, user_columns=0, n_negatives=3, random_state=0)
@@ -129,7 +129,7 @@ best, scores = recommend(model, encode_contexts(contexts), items, n=10, exclude=
 # %%
 # How good are they?
 # ------------------
-# The movies that a user likes later are relevant, and the whole catalogue is ranked. The reference is the most liked
+# The movies that a user likes later are relevant, and the whole catalog is ranked. The reference is the most liked
 # movies, which are hard to beat for users of whom nothing but age, gender and occupation is known. The model is better
 # in both groups, but not by much more than chance: with so few users the standard error of a difference in NDCG is 0.01
 # for new users and 0.015 for known ones. Besides, the number of negative samples was chosen on these users.
@@ -180,8 +180,8 @@ print(movies.loc[best[number], ["title", "genres"]].assign(score=scores[number].
 # %%
 # New users
 # ---------
-# A user without a history has a context all the same. What is not known is left out: the user, or everything. A field
-# that lacks counts as the average one.
+# A user without a history has a context, too. Unknown features are left out: the user, or all of them. A missing field
+# counts as its average.
 
 strangers = pd.DataFrame(
     [[0, 10, "M", "student", "weekend 18"], [0, 50, "F", "educator", "weekday 18"], [0, -1, "?", "?", "?"]],
@@ -194,8 +194,7 @@ for row, indices in zip(strangers.to_numpy(), recommend(model, encode_contexts(s
 # Why these?
 # ----------
 # The score is a sum of linear terms and interactions. :meth:`~skafm.FMClassifier.explain` returns them for the row of
-# the user and the first movie. Its linear terms say how popular the movie is; the interactions say what it has to do
-# with this user.
+# the user and the first movie. Linear terms show the popularity of the movie, interactions its match with this user.
 
 row = encode_contexts(contexts.iloc[[number]]) + items[[best[number, 0]]]
 explanation = model.explain(row, feature_names=names)
@@ -205,8 +204,8 @@ print(explanation.top(8)[["feature_i", "feature_j", "contribution"]].to_string(i
 # %%
 # Millions of items
 # -----------------
-# ``recommend`` scores every item. An index of inner products does not: of a factorization machine the score is the
-# product of a vector of the context and one of the item, which any such index takes. With hnswlib installed:
+# ``recommend`` scores every item. For very large catalogs use an approximate index of inner products: the score of a
+# factorization machine is the inner product of a vector of the context and one of the item. With hnswlib installed:
 
 left, right = context_vectors(model, encode_contexts(contexts)), item_vectors(model, items)
 print("largest difference:", np.abs((left * right[best[:, 0]]).sum(1) - scores[:, 0]).max())

@@ -3,12 +3,12 @@ Uncertainty: how well is a user known?
 ======================================
 
 A Bayesian factorization machine returns, with each prediction, its standard deviation. Here are ratings by 300 users of
-200 items. Some users have rated one item, others hundreds: the less is known of a user, the wider is the interval,
-and it is as wide as it should be.
+200 items. Some users have rated one item, others hundreds: users with fewer ratings have wider intervals, and the
+intervals have the right coverage.
 """
 
 # %%
-# The ratings are the sum of what the user and the item contribute, of an interaction, and of noise.
+# A rating is the sum of an effect of the user, an effect of the item, an interaction, and noise.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,7 +28,7 @@ ratings += (taste[users] * kind[items]).sum(axis=1) + rng.normal(scale=0.7, size
 X = np.column_stack([users, items])
 
 # %%
-# There is nothing to tune.
+# The model has no penalty and no learning rate to tune.
 
 encoder = OneHotEncoder(handle_unknown="ignore", dtype=np.float32)
 model = make_pipeline(encoder, BayesianFMRegressor(8, random_state=0)).fit(X[~is_test], ratings[~is_test])
@@ -37,19 +37,21 @@ covered = np.abs(ratings[is_test] - mean) < 1.645 * std
 print(f"{covered.mean():.0%} of the test ratings are in their 90 % intervals")
 
 # %%
-# Left, the standard deviation that the model states, and the errors that it makes; right, the share of the test ratings
-# within the 90 % intervals. Each point is a group of 30 users with about as many ratings.
+# Left: predicted standard deviation and actual errors. Right: share of the test ratings within the 90 % intervals. Each
+# point is a group of 30 users with similar numbers of ratings.
 
 groups = users[is_test] // 30
 per_group = lambda values: np.array([values[groups == group].mean() for group in range(10)])  # noqa: E731
 x = per_group(n_ratings[users[is_test]])
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-left.plot(x, np.sqrt(per_group((ratings[is_test] - mean) ** 2)), "o", label="error (RMSE)")
-left.plot(x, np.sqrt(per_group(std**2)), label="stated standard deviation")
+left.plot(x, np.sqrt(per_group((ratings[is_test] - mean) ** 2)), "o", color="#8b5a2b", label="error (RMSE)")
+left.plot(x, np.sqrt(per_group(std**2)), color="#8b5a2b", label="predicted standard deviation")
 left.axhline(0.7, color="grey", linestyle=":", label="noise")
 left.set(xscale="log", xlabel="training ratings of the user", ylabel="rating")
-left.legend()
-right.plot(x, per_group(covered), "o-")
+left.legend(frameon=False)
+right.plot(x, per_group(covered), "o-", color="#8b5a2b")
 right.axhline(0.9, color="grey", linestyle=":")
 right.set(xscale="log", ylim=(0.5, 1), xlabel="training ratings of the user", ylabel="share within 90 % intervals")
+for axis in (left, right):
+    axis.spines[["top", "right"]].set_visible(False)
 plt.show()

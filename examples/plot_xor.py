@@ -53,12 +53,15 @@ for name, model in models.items():
 # a slower FM. Logistic regression only reflects the held-out pairs, which leave the training set unbalanced for some
 # groups and topics.
 
-figure, axes = plt.subplots(1, 4, figsize=(12, 3.6), layout="constrained", sharey=True)
-for axis, (name, probability) in zip(axes, probabilities.items(), strict=True):
+figure, axes = plt.subplots(2, 2, figsize=(7, 6.4), layout="constrained", sharex=True, sharey=True)
+for axis, (name, probability) in zip(axes.flat, probabilities.items(), strict=True):
     image = axis.imshow(probability, cmap="cividis", vmin=0, vmax=1)
     for group, topic in np.argwhere(unseen):
         axis.plot(topic, group, "x", color="white" if probability[group, topic] < 0.5 else "black")
-    axis.set(title=name, xlabel="topic", xticks=range(8), yticks=range(8))
-axes[0].set_ylabel("group of readers")
+    axis.set(title=name, xticks=range(8), yticks=range(8))
+for axis in axes[1]:
+    axis.set_xlabel("topic")
+for axis in axes[:, 0]:
+    axis.set_ylabel("group of readers")
 figure.colorbar(image, ax=axes, label="probability of a click", shrink=0.8)
 plt.show()

@@ -20,7 +20,7 @@ def data_parallel(group: dist.ProcessGroup | None = None) -> Iterator[None]:
 
     Every rank makes the same calls, ``fit`` or ``partial_fit`` of an estimator of skafm with the same parameters, and
     ends with the same fitted model: up to rounding that of one process with all rows and the same batches. A batch of
-    ``batch_size`` rows has rows of all ranks. Outside of this context nothing is shared. As in torch's
+    ``batch_size`` rows has rows of all ranks. Outside of this context the ranks do not communicate. As in torch's
     ``DistributedDataParallel``, each rank has all parameters.
 
     Parameters

@@ -1,11 +1,11 @@
 """Every public name is documented, with an example, and stands in the API reference."""
 
 import importlib
+import importlib.util
 import inspect
-import json
 import pkgutil
 import re
-import statistics
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -118,6 +118,31 @@ def test_code_fits_its_box(page):
     assert not wide
 
 
+def test_no_doctest_prints_a_bare_truth_value():
+    files = [*pages(), *Path(skafm.__file__).parent.rglob("*.py")]
+    bare = r"^[ ]*(?:>>>|\.\.\.) (.*)\n[ ]*(?:True|False)$"
+    assert [match for file in files for match in re.findall(bare, file.read_text(), flags=re.MULTILINE)] == []
+
+
+def table_rows(text):
+    """Yield the cells of each row of the simple tables of reStructuredText."""
+    rule = None
+    for line in text.splitlines():
+        if re.fullmatch(r"=+(  =+)+", line):
+            rule = line
+        elif rule and not line:
+            rule = None
+        elif rule and not line.startswith("-"):
+            starts = [match.start() for match in re.finditer("=+", rule)]
+            yield [line[start:end].strip() for start, end in zip(starts, [*starts[1:], None], strict=True)]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_no_row_of_a_table_is_split(page):
+    # A second line of a first cell is a row by itself: cells of other columns may go on, the first may not.
+    assert [row[0] for row in table_rows(page.read_text()) if row[0] not in ("", "..") and not any(row[1:])] == []
+
+
 def test_code_is_found():
     assert len(code("So::\n\n    one\n      two\n\nand\n")) == 2
 
@@ -127,16 +152,94 @@ def test_readme_and_first_page_have_the_same_example():
     assert readme == [line for line in first if not line.startswith(" ")]
 
 
+def prose():
+    """Return the files that users read: pages, examples and the package, whose docstrings they read."""
+    package = Path(skafm.__file__).parent
+    texts = [*pages(), ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md"]
+    return [*texts, *ROOT.glob("examples/**/*.py"), *package.rglob("*.py")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    {
+        "rows held back|held back|holds back": "validation set, held out",
+        "by heart": "overfit",
+        "learnt": "fitted",
+        "worked (plainly|in pieces)|is worked|are worked": "computed",
+        "the judge": "reference implementation",
+        "so many": "N",
+        "source of chance": "random generator",
+        "pictures": "plots",
+        "mends?": "fix",
+        "pays": "helps",
+        "the relatives": "variants",
+        "makes small": "minimizes",
+        "hands out|hands them out": "returns",
+        "goes? on": "resume, continue",
+        "will not do": "invalid",
+        r"(?-i:R2)": "R²",
+        r"colour\w*|neighbour\w*(?!\.py)|behaviour|catalogue\w*": "color, neighbor, behavior, catalog",
+        r"\w+(?:normal|standard|regular|minim|maxim|optim|initial|general|penal)is(?:e[sd]?|ing|ation)": "-ize",
+    }.items(),
+)
+def test_words_are_those_of_the_field(wrong, right):
+    pattern = re.compile(rf"\b(?:{wrong})\b", flags=re.IGNORECASE)
+    found = [(path.name, match[0]) for path in prose() for match in pattern.finditer(path.read_text())]
+    assert not found, f"say {right}"
+
+
+def figures():
+    """Return the script that writes the figures of the pages."""
+    spec = importlib.util.spec_from_file_location("figures", DOCS / "_ext" / "figures.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_figures_are_those_of_the_measurements():
+    written = {path.name: path.read_text() for path in (DOCS / "figures").glob("*.inc")}
+    assert written == figures().files(), "run `python docs/_ext/figures.py`"
+
+
 @pytest.mark.parametrize("path", ["README.md", "docs/index.rst"])
-@pytest.mark.parametrize("task", ["frappe", "mltags"])
-def test_first_page_has_the_measured_losses(path, task):
-    results = (ROOT / "tests" / "benchmarks" / "results" / "shootout.jsonl").read_text()
-    lines = [line for line in map(json.loads, results.splitlines()) if line["task"] == task]
-    largest = max(line["size"] for line in lines)
+def test_first_page_has_the_measured_losses(path):
+    measured = figures().numbers()
+    text = re.sub(
+        r"\|(\w+)\|", lambda name: measured.get(name[1], name[0]), " ".join((ROOT / path).read_text().split())
+    )
+    for task in ("frappe", "mltags"):
+        afm, trees, linear = (measured[f"{task}_{model}"] for model in ("afm", "lightgbm", "linear"))
+        assert f"{afm}, LightGBM {trees}, logistic regression {linear}" in text
+    assert f"({measured['paper_afm']} and {measured['paper_fm']} on the validation" in text
 
-    def loss(model):
-        seeds = {x["seed"]: x["log_loss"] for x in lines if (x["model"], x["size"]) == (model, largest)}
-        return f"{statistics.mean(seeds.values()):.2f}"
 
-    text = " ".join((ROOT / path).read_text().split())
-    assert f"{loss('AFM')}, LightGBM {loss('LightGBM')}, logistic regression {loss('linear')}" in text
+@pytest.mark.parametrize(
+    ("path", "names"),
+    {
+        "README.md": (
+            "d2_fm",
+            "d2_afm",
+            "d2_gradient",
+            "d2_poissonregressor",
+            "skafm_epoch_4096",
+            "deepctr_epoch_4096",
+            "skafm_fm",
+            "modern_fm_fm",
+        ),
+        "docs/performance.rst": (
+            *("skafm_epoch_128", "skafm_epoch_4096", "deepctr_epoch_128", "deepctr_epoch_4096", "skafm_rows"),
+            *("deepctr_rows", "skafm_fm", "modern_fm_fm", "cuda_128_float32", "cuda_4096_bfloat16"),
+        ),
+        "docs/paper.rst": ("paper_afm", "paper_fm", "quality_rmse", "quality_seconds", "deepctr_rmse"),
+        "docs/numeric_features.rst": ("adult_fm", "adult_afm"),
+        "CHANGELOG.md": ("cuda_128_float32",),
+    }.items(),
+)
+def test_page_repeats_the_measured_numbers(path, names):
+    measured, text = figures().numbers(), (ROOT / path).read_text()
+    assert [name for name in names if measured[name] not in text] == []
+
+
+def test_project_has_all_addresses_or_none():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(project.get("urls", ())) in (set(), {"Documentation", "Source", "Issues", "Changelog"})

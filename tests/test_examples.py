@@ -10,39 +10,6 @@ import pytest
 import skafm
 
 ROOT = Path(__file__).parent.parent
-FLIGHTS = [ROOT / "examples" / f"plot_{name}.py" for name in ("explain_delays", "flight_delays", "late_flights")]
-EXAMPLES = sorted(set((ROOT / "examples").glob("plot_*.py")) - set(FLIGHTS))
-# Runs an example and sees that each of its axes, or one that shares its scale, has its labels.
-LABELLED = """
-import runpy, sys
-from matplotlib import pyplot
-
-pyplot.show = lambda: None
-runpy.run_path(sys.argv[1])
-figures = [pyplot.figure(number) for number in pyplot.get_fignums()]
-assert figures
-for axes in (axes for figure in figures for axes in figure.axes if axes.get_label() != "<colorbar>"):
-    assert any(each.get_xlabel() for each in axes.get_shared_x_axes().get_siblings(axes)), axes
-    assert any(each.get_ylabel() for each in axes.get_shared_y_axes().get_siblings(axes)), axes
-"""
-ENVIRONMENT = {"MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}  # small batches: threads would only wait
-
-
-@pytest.mark.site
-@pytest.mark.parametrize("example", FLIGHTS, ids=lambda path: path.stem)
-def test_example_runs_on_few_rows(example, tmp_path):
-    command = [sys.executable, str(example), "--rows", "1000", "--save", str(tmp_path / "picture.png")]
-    subprocess.run(command, check=True, cwd=tmp_path, env=ENVIRONMENT | {"HOME": str(tmp_path)})
-    assert (tmp_path / "picture.png").stat().st_size > 10_000
-
-
-@pytest.mark.site  # which runs them too
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_example_runs_and_labels_what_it_shows(example, tmp_path):
-    if example.stem == "plot_learning_curves":
-        pytest.importorskip("sklearn.callback")
-    command = [sys.executable, "-W", "error", "-c", LABELLED, str(example)]
-    subprocess.run(command, check=True, cwd=tmp_path, env=ENVIRONMENT | {"HOME": str(tmp_path)})
 
 
 def test_stream_learns_in_constant_memory(tmp_path):

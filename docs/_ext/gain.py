@@ -1,4 +1,4 @@
-"""Draw the picture of the first page from the measurements: ``python docs/_ext/gain.py``."""
+"""Draw the plot of the first page from the measurements: ``python docs/_ext/gain.py``."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def losses():
 
 
 def draw(table):
-    """Draw the losses as bars, a panel for each task, and save the picture."""
+    """Draw the losses as bars, a panel for each task, and save the plot."""
     names, colors = zip(*_MODELS.values(), strict=True)
     figure, panels = plt.subplots(2, 1, figsize=(5.2, 3.6), layout="constrained")  # legible on a phone
     for axis, (task, title) in zip(panels, _TASKS.items(), strict=True):

@@ -32,10 +32,10 @@ record = Record(options, "figure5", fit_by_epoch)
 runs = record.run_all([{"method": method, "epochs": options.epochs} for method in ("FM", "AFM")])
 
 figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
-for run, colour in zip(runs, ("tab:orange", "tab:blue"), strict=True):
+for run, color in zip(runs, ("tab:orange", "tab:blue"), strict=True):
     for split, style in (("train", "--"), ("held out", "-")):
         errors = run["curves"][split]
-        axes.plot(range(1, len(errors) + 1), errors, style, color=colour, label=f"{run['key']['method']}, {split}")
+        axes.plot(range(1, len(errors) + 1), errors, style, color=color, label=f"{run['key']['method']}, {split}")
 axes.set(xlabel="epoch", ylabel="RMSE", title=f"{options.name}, k = {options.factors}")
 axes.xaxis.get_major_locator().set_params(integer=True)
 figure.legend(loc="outside lower center", ncols=4, fontsize="small")

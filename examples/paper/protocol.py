@@ -1,7 +1,7 @@
 """The protocol of Section 5.1: the data, the error, and a record of every run.
 
 Xiao et al., "Attentional Factorization Machines", IJCAI 2017. Each run is a line of JSON in a file below ``--out``,
-written when it ends. What stands there is not run again, so an experiment that was interrupted goes on.
+written when it ends. Stored runs are not repeated, so an interrupted experiment can be resumed.
 """
 
 import argparse
@@ -36,9 +36,9 @@ def parse(description, *more):
     parser.add_argument("--data", type=Path, help="folder of NAME_SPLIT.npz files, in place of a download")
     parser.add_argument("--name", choices=sorted(FETCH), default="frappe", help="the data set")
     parser.add_argument("--factors", type=int, default=16, help="embedding size and attention factor; the paper: 256")
-    parser.add_argument("--rows", type=int, help="train and validate on the first so many rows, to try it out")
+    parser.add_argument("--rows", type=int, help="train and validate on the first N rows only")
     parser.add_argument("--max-iter", type=int, default=60, help="the most epochs of a run")
-    parser.add_argument("--out", type=Path, default=Path("paper_results"), help="folder for results and pictures")
+    parser.add_argument("--out", type=Path, default=Path("paper_results"), help="folder for results and plots")
     for name, known in more:
         parser.add_argument(name, **known)
     return parser.parse_args()
@@ -147,8 +147,8 @@ def plain(value):
 
 
 def count_parameters(model):
-    """Return how many numbers a model has learnt by its gradients."""
-    learnt = "intercept_ linear_coef_ factors_ projection_ coefs_ intercepts_ coefs_in_ coefs_out_ norm_scales_ "
-    learnt += "norm_shifts_ attention_coef_ attention_intercept_ attention_projection_"
-    arrays = [vars(model)[name] for name in learnt.split() if name in vars(model)]
+    """Return the number of trained parameters of a model."""
+    trained = "intercept_ linear_coef_ factors_ projection_ coefs_ intercepts_ coefs_in_ coefs_out_ norm_scales_ "
+    trained += "norm_shifts_ attention_coef_ attention_intercept_ attention_projection_"
+    arrays = [vars(model)[name] for name in trained.split() if name in vars(model)]
     return sum(sum(np.size(each) for each in array) if isinstance(array, list) else np.size(array) for array in arrays)

@@ -267,8 +267,8 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
         size = _auto_batch_size(n_samples) if self.batch_size == "auto" else self.batch_size
         rows_per_step = getattr(self, "_training_state", {}).get("rows_per_step", 0) if stream else 0
         loss = self._make_loss(dataset.target)
-        if dataset.catalogue is not None:  # its items are classes
-            size, loss = min(size, dataset.catalogue.max_batch_size(working_memory())), log_loss
+        if dataset.catalog is not None:  # its items are classes
+            size, loss = min(size, dataset.catalog.max_batch_size(working_memory())), log_loss
         config = BatchConfig(size, self.shuffle and not stream, working_memory(), rows_per_step)
         optimization = (loss, penalties(self, dataset, stream=stream), self.solver, self.learning_rate)
         return Trainer(module, generator, *optimization, config, dataset.group)

@@ -23,11 +23,11 @@ l2_linear : float or "auto", default="auto"
     number equals libFM's ``regw``. "auto" is a prior, ``c P r_i / n_i`` for feature i, where n_i is the number of
     training rows in which it is non-zero, weighted, the smallest weight counting as 1, r_i the root mean square of its
     values in them, and P 5 in regressors, 0.5 in classifiers. The linear model is fitted first, by L-BFGS. With early
-    stopping c is where it has the lowest loss on the validation set, by a parabola through those of 16, 4, 1, 1/4 and
-    1/16; or, if that set has fewer than 200 rows, the largest of these within one standard error of the lowest loss in
-    cross-validation; otherwise c is 1. Training begins with half of its w; if no epoch is better by one standard
-    error, on fewer than 200 rows by two, the linear model is the result. With more than 2^22 weights it is not
-    fitted. In ``partial_fit`` "auto" is 0.""",
+    stopping c minimizes its loss on the validation set: 16, 4, 1, 1/4 and 1/16 are tried, and a parabola interpolates
+    between them. With fewer than 200 validation rows c is the largest of these within one standard error of the lowest
+    loss in cross-validation. Without early stopping c is 1. Training starts from half of the weights w of the linear
+    model. If no epoch is better by one standard error, or by two with fewer than 200 validation rows, the linear model
+    is returned. It is not fitted if it has more than 2^22 weights. In ``partial_fit`` "auto" is 0.""",
     "regressor_l2_factors": """\
 l2_factors : float or "auto", default="auto"
     L2 penalty on V; at least 0. A feature is penalized once for each row in which it is non-zero. "auto" adds a prior
@@ -50,8 +50,9 @@ loss : {"pairwise", "softmax", "lambdarank"}, default="pairwise"
       (ListNet, in the form of Bruch et al.). Takes time proportional to the rows, not to their pairs.
     - "lambdarank": as "pairwise", but each pair is weighted by how much NDCG would change if its rows changed places.
 
-    Rows of a query with more than 1,024 are compared within parts of at most as many, which have all grades and are
-    drawn anew in each epoch; so are rows that do not fit scikit-learn's ``working_memory`` together.
+    A query with more than 1,024 rows is split at random in each epoch into parts of at most 1,024 rows with all grades,
+    and rows are compared within parts. If a batch does not fit scikit-learn's ``working_memory``, rows are compared
+    within micro-batches.
 metric : {"ndcg", "hit_rate", "recall", "reciprocal_rank", "average_precision"}, default="ndcg"
     What ``score`` returns, and the validation score: a function of :mod:`skafm.metrics`.
 k : int or None, default=None
@@ -79,9 +80,9 @@ n_iter_no_change : int, default=5
     Number of epochs without sufficient improvement, see ``tol``, after which training stops; at least 1.
 early_stopping : bool or "auto", default="auto"
     Whether to hold out a validation set, stop when the validation score no longer improves, and restore the parameters
-    of the epoch with the best score. Whole queries are held out; but if most queries have a column of their own, as
-    users do, of which nothing could be learned without their rows, single rows of queries are. At last the held-out
-    rows are trained on, too, for one epoch, unless they are ``X_val``. "auto" does so with 100 rows or more, of 20
+    of the epoch with the best score. Whole queries are held out, unless most queries have a column of their own, e.g.
+    users: then single rows are held out, because whole queries would be unknown to the model. Finally the model is
+    trained on the held-out rows for one epoch, unless they are ``X_val``. "auto" does so with 100 rows or more, of 20
     queries unless these have columns of their own, or if ``fit`` is given ``X_val``.
 validation_fraction : float, default=0.1
     Fraction of the queries, or rows, to hold out as validation set, unless ``fit`` is given ``X_val``; between 0 and 1.
@@ -130,7 +131,7 @@ n_iter_no_change : int, default=5
     Number of epochs without sufficient improvement, see ``tol``, after which training stops; at least 1.
 early_stopping : bool or "auto", default="auto"
     Whether to hold out a validation set, stop when the validation score no longer improves, and restore the parameters
-    of the epoch with the best score. At last the held-out rows are trained on, too, for one epoch, unless they are
+    of the epoch with the best score. Finally the model is trained on the held-out rows for one epoch, unless they are
     ``X_val``. "auto" does so with 100 rows or more, or if ``fit`` is given ``X_val``.
 validation_fraction : float, default=0.1
     Fraction of the rows to hold out as validation set, unless ``fit`` is given ``X_val``; between 0 and 1. Classifiers
@@ -225,7 +226,7 @@ linear_coef_ : ndarray of shape (n_features,) or (n_classes, n_features)
     Linear weights w.""",
     "ranker_linear_": """\
 intercept_ : float
-    Intercept w0, which no order depends on: 0, but for what centering the embeddings adds.
+    Intercept w0, which does not affect the order: 0, except for what centering the embeddings adds.
 linear_coef_ : ndarray of shape (n_features,)
     Linear weights w.""",
     "ranker_references": """\
@@ -252,8 +253,8 @@ n_iter_ : int
     Number of epochs trained.
 best_iter_ : int
     Epoch whose parameters the model has, from 1: with early stopping the one with the best validation score, otherwise
-    the last. 0 if no epoch was better than the linear model that training began with (then fitted on all rows), or than
-    the parameters of ``init`` or of a warm start.
+    the last. 0 if no epoch was better than the initial linear model (which is then fitted on all rows), or than the
+    parameters of ``init`` or of a warm start.
 l2_scale_ : float
     Factor c of "auto" penalties: chosen on the data if ``l2_linear`` is "auto" and there is a validation set,
     otherwise 1. Set by ``fit`` only.

@@ -25,14 +25,13 @@ def _has(method):
 class ImplicitFeedback(MetaEstimatorMixin, BaseEstimator):
     """Fits a ranker or classifier to rows that are all positive, such as clicks, purchases or plays.
 
-    Logs say what happened, not what did not. Each observed row is therefore followed by negative ones, in which another
-    item takes the place of the observed one, with all of its columns. They are drawn anew for each epoch, so that in
-    the course of a training a row meets many items.
+    Logs contain positive rows only. Each observed row is therefore followed by negative rows, in which all columns of
+    the item are replaced by those of another item. Negative rows are sampled again for each epoch.
 
     - A ranker learns that the observed item ranks above those drawn for it. ``FMRanker(loss="pairwise")`` is Bayesian
       personalized ranking (Rendle et al., 2009); ``loss="softmax"`` is sampled softmax, whose weights of
       ``1 / probability`` correct for how often items are drawn (Bengio and Senécal, 2008; Yi et al., 2019). With
-      ``n_negatives="all"`` it is the softmax over all items, without sampling: for catalogues of up to some ten
+      ``n_negatives="all"`` it is the softmax over all items, without sampling: for catalogs of up to some ten
       thousand items the most accurate choice.
     - A classifier learns to tell them apart, by log loss, as Xiao et al. (2017) do. Its probabilities are those among
       one observed and ``n_negatives`` drawn rows.
@@ -291,7 +290,7 @@ class ImplicitFeedback(MetaEstimatorMixin, BaseEstimator):
 
     def _compete(self, model, contexts, item, group, weight, known, random, *, trained):  # noqa: ARG002
         """Return the same of observed rows whose items compete with all others."""
-        from skafm._training.catalogue import CompetingItems
+        from skafm._training.catalog import CompetingItems
 
         all_items = CompetingItems(contexts, self.items_, item, group, known)
         number = np.arange(len(weight))  # as grades: a single query has all rows
@@ -376,14 +375,14 @@ class ImplicitFeedback(MetaEstimatorMixin, BaseEstimator):
         weight = check_sample_weight(sample_weight, contexts, dtype=np.float64, ensure_non_negative=True)
         together = sparse.vstack([self.items_, items], format="csr")
         first, number = distinct_rows(together)
-        catalogue, places = together[np.sort(first)], np.argsort(np.argsort(first))  # known items keep their numbers
+        catalog, places = together[np.sort(first)], np.argsort(np.argsort(first))  # known items keep their numbers
         method = "decision_function" if hasattr(self.estimator_, "decision_function") else "predict"
         rank = rank_items(
             getattr(self.estimator_, method),
             contexts,
-            catalogue,
+            catalog,
             places[number[len(self.item_counts_) :]],
-            self._known_items(qid, contexts.shape[0], catalogue.shape[0]),
+            self._known_items(qid, contexts.shape[0], catalog.shape[0]),
         )
         return float(np.average(np.where(rank <= self.k, 1 / np.log2(1 + rank), 0.0), weights=weight))
 

@@ -37,7 +37,7 @@ def max_rows(contexts, items):
     return max(working_memory() // (_BYTES_PER_ENTRY * sum(lengths, 1)), 1)
 
 
-def rank_items(score, contexts, catalogue, item, known):
+def rank_items(score, contexts, catalog, item, known):
     """Return the rank (n,) of an item in each context, from 1; ties never help.
 
     Parameters
@@ -45,17 +45,17 @@ def rank_items(score, contexts, catalogue, item, known):
     score : callable
         Scores CSR rows.
     contexts : CSR of shape (n, n_features)
-    catalogue : CSR of shape (n_items, n_features)
+    catalog : CSR of shape (n_items, n_features)
     item : ndarray of shape (n,)
-        Number of the item in the catalogue.
+        Number of the item in the catalog.
     known : CSR of shape (n, n_items), bool
         Items that are left out, but for that one.
     """
-    n_items, ranks = catalogue.shape[0], np.empty(len(item), np.int64)
-    size = max(max_rows(contexts, catalogue) // n_items, 1)
+    n_items, ranks = catalog.shape[0], np.empty(len(item), np.int64)
+    size = max(max_rows(contexts, catalog) // n_items, 1)
     for part in np.split(np.arange(len(item)), range(size, len(item), size)):
         n = len(part)
-        rows = contexts[np.repeat(part, n_items)] + catalogue[np.tile(np.arange(n_items), n)]
+        rows = contexts[np.repeat(part, n_items)] + catalog[np.tile(np.arange(n_items), n)]
         scores, own = score(rows).reshape(n, n_items), (np.arange(n), item[part])
         counts = ~known[part].toarray()
         counts[own] = True

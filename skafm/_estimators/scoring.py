@@ -28,8 +28,8 @@ def validation_score(estimator, data, dataset):
     scoring = estimator.scoring
     if scoring == "loss":
         return negative_loss(dataset)
-    if dataset.catalogue is not None:
-        return _catalogue_score(estimator, dataset)
+    if dataset.catalog is not None:
+        return _catalog_score(estimator, dataset)
     if data.group is not SINGLE_PROCESS:
         raise ValueError(
             f"Only scoring='loss' is supported in distributed training, got {scoring!r}, which would score the samples "
@@ -60,8 +60,8 @@ def validation_score(estimator, data, dataset):
     return score
 
 
-def _catalogue_score(estimator, dataset):
-    """Return the function that scores a trainer by the ranks of the rows' items in the catalogue."""
+def _catalog_score(estimator, dataset):
+    """Return the function that scores a trainer by the ranks of the rows' items in the catalog."""
     from skafm._training.ranking_losses import rank_gain
 
     if estimator.scoring != "metric":

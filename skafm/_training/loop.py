@@ -97,7 +97,7 @@ def _epoch_runner(
         steps = fixed_steps.FixedSteps(model, dataset, padded, objective, optimizer, config.rows_per_step, generator)
         return lambda _, order, sizes: steps.run_epoch(order, [size for size, _ in sizes])
     worst = batches.most_rows * float(model._bytes_per_row(dataset.rows.indptr.diff()).max())
-    split = worst > config.memory and not model._needs_whole_batch and dataset.catalogue is None
+    split = worst > config.memory and not model._needs_whole_batch and dataset.catalog is None
     return partial(_run_epoch, model, objective, optimizer, config.rows_per_step, config.memory if split else None)
 
 
@@ -169,7 +169,7 @@ def compute_step(model: Model, dataset: Dataset, rows: Tensor, objective: Object
         gradients = [a + b for a, b in zip(gradients, found, strict=True)] if gradients else list(found)
     named = dict(zip(trained, gradients, strict=True))
     if objective.penalties:
-        counts = weight if dataset.catalogue is None else dataset.catalogue.frequency(target, weight)
+        counts = weight if dataset.catalog is None else dataset.catalog.frequency(target, weight)
         frequency = _frequency(transposed, counts, n_rows, target.dtype)
         total += _add_penalties(named, trained, objective, dict.fromkeys(model._per_feature, features), frequency)
     return Step(total, trained, named, features, [name for name in model._per_feature if name in trained])
@@ -217,8 +217,8 @@ def _add_penalties(
 
 
 @torch.no_grad()
-def catalogue_losses(model: Model, dataset: Dataset, loss: Loss, batch_size: int, *, constant: bool) -> Tensor:
-    """Return the loss (n_samples,) of each row's scores with the items of a catalogue; ``constant`` ones are all 0."""
+def catalog_losses(model: Model, dataset: Dataset, loss: Loss, batch_size: int, *, constant: bool) -> Tensor:
+    """Return the loss (n_samples,) of each row's scores with the items of a catalog; ``constant`` ones are all 0."""
     model.train(False)
     losses, n_items = [], int(dataset.options["n_items"])
     for rows in torch.split(torch.arange(len(dataset.rows), device=dataset.rows.device), batch_size):

@@ -15,7 +15,7 @@ from skafm._training.collectives import SINGLE_PROCESS, ProcessGroup
 from skafm._training.conversion import intercept_of, tensors_like
 from skafm._training.errors import DivergenceError
 from skafm._training.importance import feature_importances
-from skafm._training.loop import BatchConfig, catalogue_losses, mean_products, predict, train
+from skafm._training.loop import BatchConfig, catalog_losses, mean_products, predict, train
 from skafm._training.losses import Loss, Objective
 from skafm._training.optimizers import SOLVERS
 from skafm._training.threads import limit_threads
@@ -107,8 +107,8 @@ class Trainer:
     def _values(self, dataset: Dataset, value: Loss, constant: ArrayLike | None = None) -> Tensor:
         """Return the value (n_samples,) of each row."""
         rows = dataset.rows
-        if dataset.catalogue is not None:
-            return catalogue_losses(self.model, dataset, value, self.config.batch_size, constant=constant is not None)
+        if dataset.catalog is not None:
+            return catalog_losses(self.model, dataset, value, self.config.batch_size, constant=constant is not None)
         if constant is None:
             return value(self._predict(rows), dataset.target)
         one = torch.as_tensor(constant, dtype=rows.dtype, device=rows.device)

@@ -34,8 +34,8 @@ class LossCurveDisplay:
     >>> from skafm.inspection import LossCurveDisplay
     >>> model = FMRegressor(early_stopping=False, random_state=0).fit([[1.0, 1], [1, 0], [0, 1]] * 10, [3, 1, 1] * 10)
     >>> display = LossCurveDisplay.from_estimator(model)
-    >>> len(display.loss_curve) == model.n_iter_
-    True
+    >>> print(f"the first loss is {display.loss_curve[0]:.1f}")
+    the first loss is 0.7
     """
 
     def __init__(self, loss_curve, validation_scores=None, best_iter=None):

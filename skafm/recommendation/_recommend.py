@@ -11,7 +11,7 @@ from skafm.recommendation._scores import Predictions, Products
 from skafm.recommendation._vectors import has_vectors
 
 _MAX_CONTEXTS = 256
-"""With so many contexts in a block, a matrix product is as fast as it gets."""
+"""With this many contexts in a block, a matrix product has its full speed."""
 _BYTES_PER_SCORE = 40
 """Of a score, its masks and, where all are equal, its item, its row and their order."""
 
@@ -33,7 +33,7 @@ def recommend(model, contexts, items, n=10, *, exclude=None, candidates=None):
         Rows as for ``predict``, in which the columns of the item are empty. The features of users that were not in
         training may be empty as well: they count as the average.
     items : {sparse matrix or array, array-like} of shape (n_items, n_features)
-        The catalogue: rows of the same width, in which all columns but those of the item are empty.
+        The catalog: rows of the same width, in which all columns but those of the item are empty.
     n : int, default=10
         Number of items for each context; at least 1.
     exclude : {sparse matrix or array, array-like} of shape (n_contexts, n_items), default=None
@@ -62,7 +62,7 @@ def recommend(model, contexts, items, n=10, *, exclude=None, candidates=None):
 
     See Also
     --------
-    item_vectors : Vectors for an index, for catalogues too large to score each item.
+    item_vectors : Vectors for an index, for catalogs too large to score each item.
 
     Examples
     --------

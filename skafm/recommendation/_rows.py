@@ -1,4 +1,4 @@
-"""The two parts of a row: a context, such as a user and a time, and an item of a catalogue."""
+"""The two parts of a row: a context, such as a user and a time, and an item of a catalog."""
 
 import numpy as np
 from scipy import sparse

@@ -51,8 +51,9 @@ def context_vectors(model, contexts):
     >>> X = np.array([user + item for user in users for item in items] * 20)
     >>> model = FMRegressor(random_state=0).fit(X, [1, 2, 3, 3, 2, 1] * 20)
     >>> scores = context_vectors(model, users) @ item_vectors(model, items).T
-    >>> np.allclose(scores.ravel(), model.predict(X[:6]))
-    True
+    >>> scores.round()
+    array([[1., 2., 3.],
+           [3., 2., 1.]])
     """
     rows = _check(model, contexts, "contexts")
     return np.column_stack([model._sum_factors(rows), np.ones(rows.shape[0], rows.dtype), model._predict_raw(rows)])

@@ -82,16 +82,18 @@ def draw(lines, path):
     """Draw seconds an epoch over each quantity."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(LABELS), figsize=(14, 3.2), sharey=True, layout="constrained")
-    for axis, (quantity, label) in zip(axes, LABELS.items(), strict=True):
-        for model, colour, marker in (("FM", "#0072b2", "o"), ("AFM", "#d55e00", "s")):
+    figure, axes = plt.subplots(3, 2, figsize=(7, 8), sharey=True, layout="constrained")
+    for axis, (quantity, label) in zip(axes.flat, LABELS.items(), strict=False):
+        for model, color, marker in (("FM", "#0072b2", "o"), ("AFM", "#d55e00", "s")):
             shown = [line for line in lines if (line["model"], line["grows"]) == (model, quantity)]
             sizes, seconds = ([line[name] for line in shown] for name in (quantity, "s_per_epoch"))
-            axis.loglog(sizes, seconds, color=colour, marker=marker, label=model)
+            axis.loglog(sizes, seconds, color=color, marker=marker, label=model)
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("seconds an epoch")
-    axes[0].legend(frameon=False)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("seconds per epoch")
+    axes[2, 1].set_axis_off()
+    axes[0, 0].legend(frameon=False)
     figure.savefig(path, dpi=100)
 
 

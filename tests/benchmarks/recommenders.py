@@ -1,4 +1,4 @@
-"""Which item comes next, all items of a catalogue ranked: skafm beside the recommenders that are installed.
+"""Which item comes next, all items of a catalog ranked: skafm beside the recommenders that are installed.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/recommenders.py TASK... --data FOLDER [--models NAME...] [--seeds 2]
 

@@ -1,4 +1,4 @@
-"""Which item comes next: three tables of choices as contexts, a catalogue, and which choices are for testing."""
+"""Which item comes next: three tables of choices as contexts, a catalog, and which choices are for testing."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

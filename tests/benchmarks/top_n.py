@@ -1,4 +1,4 @@
-"""Seconds to recommend 10 items of a large catalogue to each of many users: FM, and implicit where it is installed.
+"""Seconds to recommend 10 items of a large catalog to each of many users: FM, and implicit where it is installed.
 
 python tests/benchmarks/top_n.py [--users 10000 --items 100000 --factors 64]
 """
@@ -22,7 +22,7 @@ from skafm import FMRegressor
 from skafm.recommendation import recommend
 
 
-def catalogue(n_users, n_items, n_factors, dtype):
+def catalog(n_users, n_items, n_factors, dtype):
     """Return an FM with drawn parameters, its users and its items: one-hot, each with three properties of 100."""
     n_features, random = n_users + n_items + 600, np.random.default_rng(0)
 
@@ -75,7 +75,7 @@ def main():
     for threads in options.threads:
         torch.set_num_threads(threads)
         for dtype in ("float32", "float64"):
-            model, users, items = catalogue(options.users, options.items, options.factors, dtype)
+            model, users, items = catalog(options.users, options.items, options.factors, dtype)
             calls = {"skafm": partial(recommend, model, users, items, options.n)}
             if dtype == "float32" and find_spec("implicit"):
                 vectors = model.factors_[: options.users], model.factors_[options.users :][: options.items]

@@ -123,7 +123,7 @@ def test_estimators_whose_scores_are_no_product_need_a_number_of_negatives(estim
         make(estimator, n_negatives="all").fit(plays[0])
 
 
-def test_scorers_of_rows_cannot_score_a_catalogue(plays):
+def test_scorers_of_rows_cannot_score_a_catalog(plays):
     with pytest.raises(ValueError, match="scoring must be 'metric' or 'loss' if all items compete"):
         make(clone(SOFTMAX).set_params(scoring=lambda *_: 0.0), n_negatives="all").fit(plays[0])
 

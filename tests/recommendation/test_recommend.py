@@ -65,7 +65,7 @@ def test_context_with_too_few_items_has_no_more(model):
 
 
 @each
-def test_n_may_be_larger_than_the_catalogue(model):
+def test_n_may_be_larger_than_the_catalog(model):
     indices, scores = recommend(model, USERS, ITEMS, N_ITEMS + 3)
     assert indices.shape == scores.shape == (N_USERS, N_ITEMS + 3)
     assert (indices[:, :N_ITEMS] == brute_force(model, True, N_ITEMS)).all()

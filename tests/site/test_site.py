@@ -3,6 +3,7 @@
 import functools
 import importlib
 import importlib.util
+import re
 import shutil
 import threading
 from html.parser import HTMLParser
@@ -35,7 +36,21 @@ SOUGHT = (
     "uncertainty",
 )
 """Standard terms that readers look for."""
-NARROW = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+LOOK = (Path(__file__).parent / "look.js").read_text()
+FAULTS = {
+    "broken": "identifier broken in a table",
+    "beyond": "text beyond the screen",
+    "scrolls": "page wider than the screen",
+    "cut": "code cut off",
+    "misprint": "formula with an error",
+    "hidden": "picture missing",
+    "nameless": "picture without a description",
+    "faint": "text too faint",
+}
+"""What ``look.js`` finds, in words."""
+VIEWS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
+LONG_LINES = ("api/", "develop/", "gallery/")
+"""Pages that show files of the project, whose lines have 120 columns."""
 
 pytestmark = [pytest.mark.site, pytest.mark.timeout(600)]
 
@@ -101,7 +116,38 @@ def browser(address):  # noqa: ARG001 first the site, then the browser
 def wait(browser, script):
     """Wait until a script returns something true, and return it."""
     ui = importlib.import_module("selenium.webdriver.support.ui")
-    return ui.WebDriverWait(browser, 20).until(lambda chrome: chrome.execute_script(script))
+    return ui.WebDriverWait(browser, 20, poll_frequency=0.05).until(lambda chrome: chrome.execute_script(script))
+
+
+def look(browser, equations):
+    """Return the faults of the page that is open, in every view of it, when its equations and pictures are there."""
+    wait(
+        browser,
+        f"""const images = [...document.querySelectorAll('article img')];
+        images.forEach(image => {{ image.loading = 'eager'; }});
+        return images.every(image => image.complete)
+            && document.querySelectorAll('mjx-container svg').length == {equations}""",
+    )
+    faults = {}
+    for width, scheme in VIEWS:
+        screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        faults[width, scheme] = browser.execute_script(f"document.documentElement.dataset.theme = '{scheme}'; {LOOK}")
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    return faults
+
+
+@pytest.fixture(scope="module")
+def seen(browser, address, pages):
+    """Open each page once; return the errors of loading it and the faults of its views."""
+    browser.get(address)
+    browser.get_log("browser")  # of the first page ever, where the theme misses what it stores
+    found = {}
+    for path, page in pages.items():
+        browser.get(address + path)
+        faults = look(browser, page.equations)
+        found[path] = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"], faults
+    return found
 
 
 def test_no_internal_link_is_dead(pages):
@@ -122,6 +168,11 @@ def test_every_public_name_has_a_page(pages):
     assert [name for name in PUBLIC if name not in pages.get(f"api/{name}.html", Page("")).ids] == []
 
 
+def test_formulas_of_docstrings_are_equations():
+    formulas = re.compile(r'<span class="pre">[^<]*(?:\bsum_(?:\w\b|\{)|ReLU\()')
+    assert [path.name for path in (SITE / "api").glob("*.html") if formulas.search(path.read_text())] == []
+
+
 def test_search_finds_an_estimator_and_leads_to_its_page(browser, address):
     browser.get(address + "search.html?q=AFMRegressor")
     links = wait(browser, "let a = [...document.querySelectorAll('#search-results li a')]; return a.length && a")
@@ -137,83 +188,29 @@ def test_search_finds_a_standard_term(browser, address, term):
     assert browser.execute_script("return document.querySelectorAll('#search-results li a').length"), done
 
 
-def test_gallery_shows_its_pictures(browser, address, pages):
+def test_gallery_runs_every_example(pages):
     examples = sorted(path for path in pages if path.startswith("gallery/plot_"))
     assert len(examples) == len(list((ROOT / "examples").glob("plot_*.py")))
-    script = """const images = [...document.querySelectorAll('article img')];
-                images.forEach(image => { image.loading = 'eager'; });
-                return images.length && images.every(i => i.complete) && [images.map(i => i.naturalWidth)]"""
     for path in examples:
-        browser.get(address + path)
-        assert min(wait(browser, script)[0]) > 0, path
+        text = (SITE / path).read_text()
+        assert "sphx-glr-script-out" in text, path  # what its cells print
+        assert "sphx_glr_plot_" in text, path  # what they draw
 
 
-def test_pages_load_without_errors(browser, address, pages):
-    browser.get_log("browser")
-    errors = []
-    for path in pages:
-        browser.get(address + path)
-        errors += [(path, entry["message"]) for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-    assert not errors
+def test_pages_show_no_markup():
+    markup = re.compile(r"\.\. include::|={6,} +={6,}|<p>[^<]*-{8,}")
+    assert [path.name for path in SITE.glob("*.html") if markup.search(path.read_text())] == []
 
 
-def test_equations_are_drawn_without_a_network(browser, address, pages):
-    equations = {path: page.equations for path, page in pages.items() if page.equations}
-    assert equations
-    for path, number in equations.items():
-        browser.get(address + path)
-        assert wait(browser, f"return document.querySelectorAll('mjx-container svg').length == {number}"), path
+def test_pages_load_without_errors(seen):
+    assert not {path: errors for path, (errors, _) in seen.items() if errors}
 
 
-def test_text_fits_a_phone(browser, address, pages):
-    # Tables, code and equations scroll by themselves; nothing else may reach beyond the screen.
-    script = """return [...document.querySelectorAll('article :is(h1, h2, p, dt, dd, li, img)')]
-        .filter(e => !e.closest('pre, table, .math') && e.getBoundingClientRect().right > innerWidth)
-        .map(e => e.tagName + ' ' + e.textContent.trim().slice(0, 40))"""
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", NARROW)
-    wide = {}
-    for path in pages:
-        browser.get(address + path)
-        if beyond := browser.execute_script(script):
-            wide[path] = beyond[:3]
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert not wide
-
-
-@pytest.mark.parametrize("width", [390, 1280])
-def test_tables_break_no_identifier(browser, address, pages, width):
-    script = r"""const broken = [], range = document.createRange();
-        for (const code of document.querySelectorAll('article table code')) {
-            const texts = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
-            while (texts.nextNode())
-                for (const word of texts.currentNode.data.matchAll(/\w+/g)) {
-                    range.setStart(texts.currentNode, word.index);
-                    range.setEnd(texts.currentNode, word.index + word[0].length);
-                    if (new Set([...range.getClientRects()].map(box => box.top)).size > 1) broken.push(word[0]);
-                }
-        }
-        return broken"""
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", NARROW | {"width": width, "mobile": width < 600})
-    broken = {}
-    for path in pages:
-        browser.get(address + path)
-        if words := browser.execute_script(script):
-            broken[path] = words[:3]
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert not broken
-
-
-def test_code_is_not_cut_off(browser, address, pages):
-    script = """return [...document.querySelectorAll('article pre')].filter(e => e.scrollWidth > e.clientWidth)
-        .map(e => e.innerText.slice(0, 40))"""
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", NARROW | {"width": 1280, "mobile": False})
-    cut = {}
-    for path in sorted(pages):
-        # These show files of the project, which have lines of 120 columns.
-        if path.startswith(("api/", "develop/", "gallery/")):
-            continue
-        browser.get(address + path)
-        if blocks := browser.execute_script(script):
-            cut[path] = blocks
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert not cut
+@pytest.mark.parametrize("fault", sorted(FAULTS), ids=lambda fault: FAULTS[fault].replace(" ", "_"))
+def test_pages_show_no_fault(seen, fault):
+    found = {}
+    for path, (_, views) in seen.items():
+        for view, faults in views.items():
+            if faults[fault] and not (fault == "cut" and (view[0] < 1280 or path.startswith(LONG_LINES))):
+                found[path, view] = faults[fault][:3]
+    assert not found

@@ -110,7 +110,7 @@ class _Launch(NamedTuple):
         return cls((left, right), n_rows * n_pairs, sizes)
 
     def options(self, columns: int, warps: int, **more: Any) -> dict[str, Any]:
-        """Return the arguments by name of a kernel that reads so many factors at a time."""
+        """Return the arguments by name of a kernel that reads ``columns`` factors at a time."""
         BK = max(min(_power_of_2(self.sizes["K"]), columns), 16)
         return self.sizes | {"BK": BK, "num_warps": warps, "num_stages": 2} | more
 

@@ -146,7 +146,7 @@ def weight_kernel(
 ):
     """Write some columns of a part's ``S = sum_ij (g_ij m_ij) (z_i * z_j)'`` (T, K), and ``sum_ij g_ij m_ij`` (T,).
 
-    The pairs of all rows, P for each, are the slots; a part has every so many tiles of them.
+    The pairs of all rows, P for each, are the slots; a part has the tiles at a fixed stride.
     """
     part, t, columns = tl.program_id(1).to(tl.int64), tl.arange(0, TP), tl.program_id(0) * BK + tl.arange(0, BK)
     ACC: constexpr = S.dtype.element_ty

@@ -1,4 +1,4 @@
-"""Softmax over all items of a catalogue: scores, the objective of a step, known items, ranks."""
+"""Softmax over all items of a catalog: scores, the objective of a step, known items, ranks."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from scipy import sparse
 from torch.func import functional_call
 
 from skafm._training.batching import CSRRows, Dataset
-from skafm._training.catalogue import CompetingItems
-from skafm._training.loop import catalogue_losses, compute_step
+from skafm._training.catalog import CompetingItems
+from skafm._training.loop import catalog_losses, compute_step
 from skafm._training.losses import Objective, log_loss
 from skafm._training.negative_sampling import KnownItems
 from skafm._training.ranking_losses import rank_gain
@@ -89,18 +89,18 @@ def test_step_descends_the_documented_objective(known, weighted, model, rows):
 def test_losses_of_rows_do_not_depend_on_the_batches(batch_size, model, rows):
     data, scores = dataset(rows), scores_by_rows(model, rows)
     expected = torch.stack([loss_by_loops(scores, row, known=True) for row in range(N)])
-    found = catalogue_losses(model, data, log_loss, batch_size, constant=False)
+    found = catalog_losses(model, data, log_loss, batch_size, constant=False)
     torch.testing.assert_close(found, expected.detach())
-    constant = catalogue_losses(model, data, log_loss, batch_size, constant=True)
+    constant = catalog_losses(model, data, log_loss, batch_size, constant=True)
     others = [set(range(ITEMS)) - set(ITEM[group == GROUP]) for group in GROUP]
     n_competitors = [1 + len(each) for each in others]
     torch.testing.assert_close(constant, torch.tensor(n_competitors, dtype=torch.float64).log())
 
 
 def test_batches_fit_the_memory(rows):
-    catalogue = dataset(rows).catalogue
-    assert catalogue.max_batch_size(2**20) == 2**20 // (8 * 8 * ITEMS)
-    assert catalogue.max_batch_size(1) == 1
+    catalog = dataset(rows).catalog
+    assert catalog.max_batch_size(2**20) == 2**20 // (8 * 8 * ITEMS)
+    assert catalog.max_batch_size(1) == 1
 
 
 def test_dropout_keeps_the_mean_score(rows, model):

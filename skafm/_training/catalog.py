@@ -1,4 +1,4 @@
-"""Observed rows in each of which all items of a catalogue compete with its own: softmax without sampling.
+"""Observed rows in each of which all items of a catalog compete with its own: softmax without sampling.
 
 Letters in shapes: B rows, M items.
 """
@@ -19,7 +19,7 @@ _COPIES = 8
 """Most tensors of the size of a batch's scores with all items at a time."""
 
 
-class Catalogue(NamedTuple):
+class Catalog(NamedTuple):
     """The items that compete with the one of each row of a data set, whose target is then the number of its item."""
 
     items: CSRRows
@@ -99,6 +99,6 @@ class CompetingItems:
         """Return the data set of these rows, whose targets are then the numbers of their items."""
         device = dataset.rows.device
         items, contexts, known = (CSRRows.from_scipy(X, device) for X in (self.items, self.contexts, self.known))
-        catalogue = Catalogue(items, contexts, torch.as_tensor(self.group, device=device), known)
+        catalog = Catalog(items, contexts, torch.as_tensor(self.group, device=device), known)
         target = torch.as_tensor(self.item, dtype=dataset.target.dtype, device=device)
-        return dataset._replace(target=target, query=None, catalogue=catalogue)
+        return dataset._replace(target=target, query=None, catalog=catalog)
