@@ -2,9 +2,9 @@
 Recommendation from what was played
 ===================================
 
-A log of plays contains the films that users chose, but not those they dislike. ``ImplicitFeedback`` samples films that
-a user has not played as negatives, again for each epoch, and fits a ranker or a classifier to distinguish them. The
-plays are generated, so the best possible ranking is known.
+A log of plays says which films users chose, not which they dislike. ``ImplicitFeedback`` draws films that a user has
+not played, anew for each epoch, or takes all of them, and a ranker or a classifier learns to tell them apart. The plays
+are drawn, so that the best possible ranking is known.
 """
 
 # %%
@@ -32,20 +32,22 @@ train, test = slice(0, -750), slice(-750, None)
 
 # %%
 # Each row has a film, its genre and a user. The first columns, of film and genre, are those of the item: a negative row
-# has another film and the genre of that film. The users are the queries: films that a user has played are neither
-# sampled in training nor ranked in testing.
+# has another film with the genre of that film. As queries the users say which films are known, so that they are neither
+# drawn in training nor ranked in testing. With ``n_negatives="all"`` nothing is drawn: all films compete at once.
 
 encoder = OneHotEncoder()
 X = encoder.fit_transform(np.column_stack([film, genre[film], user]))
 item_columns = slice(0, sum(map(len, encoder.categories_[:2])))
 models = {
-    "FM, pairs (BPR)": FMRanker(random_state=0),
-    "FM, sampled softmax": FMRanker(loss="softmax", random_state=0),
-    "FM, log loss": FMClassifier(random_state=0),
+    "FM, softmax over all": (FMRanker(loss="softmax", random_state=0), "all"),
+    "FM, sampled softmax": (FMRanker(loss="softmax", random_state=0), 4),
+    "FM, pairs (BPR)": (FMRanker(random_state=0), 4),
+    "FM, log loss": (FMClassifier(random_state=0), 4),
 }
 scores = {}
-for name, estimator in models.items():
-    model = ImplicitFeedback(estimator, item_columns, random_state=0).fit(X[train], qid=user[train])
+for name, (estimator, n_negatives) in models.items():
+    model = ImplicitFeedback(estimator, item_columns, n_negatives=n_negatives, random_state=0)
+    model.fit(X[train], qid=user[train])
     scores[name] = model.score(X[test], qid=user[test])
     print(f"{name:20} {scores[name]:.3f}", flush=True)
 
@@ -70,7 +72,7 @@ for name, preference in {"popularity": popularity, "true probabilities": chance}
     print(f"{name:20} {scores[name]:.3f}")
 
 _, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
-axes.barh(list(scores), list(scores.values()), color=["#0072b2"] * 3 + ["#999999"] * 2)
+axes.barh(list(scores), list(scores.values()), color=["#0072b2"] * 4 + ["#999999"] * 2)
 axes.invert_yaxis()
 axes.set(xlabel="NDCG@10, all films ranked", ylabel="films ranked by")
 plt.show()

@@ -148,7 +148,7 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
         task = FitTask(self, X, y, self.max_iter, sample_weight=sample_weight)
         return self._fit(task, (X, y, sample_weight), (X_val, y_val, sample_weight_val))
 
-    def _fit(self, task, given, given_val, *, renew=None, learn_held_out=None):
+    def _fit(self, task, given, given_val, *, attach=(None, None), learn_held_out=None):
         """Fit to rows, targets and weights.
 
         Parameters
@@ -156,8 +156,8 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
         task : FitTask
         given, given_val : tuple
             X, targets and weights of the training set and of the validation set, each None if not given.
-        renew : callable, optional
-            Returns the data set for the next epoch, see :class:`Dataset`.
+        attach : tuple of callable
+            For the training set and the validation set what adds to its data set, None if nothing is added.
         learn_held_out : bool, optional
             Whether the validation set is trained on at last; by default if it is held out here.
         """
@@ -170,7 +170,7 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
             with explain_divergence(self, train.X):
                 self._target_scale = self._fit_target_scale(train)
                 self._measure_loss(train)
-                ready = self._prepare_training(train, validation, resume=resume, renew=renew)
+                ready = self._prepare_training(train, validation, resume=resume, attach=attach)
                 trainer, dataset, validation_set, score = ready
                 from_linear = not resume and getattr(self, "init", "random") == "random"
                 history = self._train(trainer, dataset, score, validation_set, task, from_linear=from_linear)
@@ -200,14 +200,17 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
         for name in (*own, *self._parameter_attributes.values()):
             self.__dict__.pop(name, None)
 
-    def _prepare_training(self, train, validation, *, resume=False, stream=False, renew=None):
+    def _prepare_training(self, train, validation, *, resume=False, stream=False, attach=(None, None)):
         """Return the trainer before its first epoch, the data sets, and the validation score function or None."""
         from skafm._training import conversion
 
         device = conversion.resolve_device(self.device)
         generator = self._make_generator(train.group, device)
-        dataset = self._to_dataset(train, device, normalize=not stream)._replace(renew=renew)
+        dataset = self._to_dataset(train, device, normalize=not stream)
         validation_set = None if validation is None else self._to_dataset(validation, device)
+        dataset, validation_set = (
+            each if add is None else add(each) for add, each in zip(attach, (dataset, validation_set), strict=True)
+        )
         if resume:
             module = self._resumed_module(train, generator, device, dataset.rows.dtype)
         else:
@@ -257,13 +260,16 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
     def _make_trainer(self, module, generator, dataset, *, stream=False):
         """Return the trainer of a module."""
         from skafm._training.loop import BatchConfig
+        from skafm._training.losses import log_loss
         from skafm._training.trainer import Trainer
 
         n_samples = dataset.group.all_reduce_sum(len(dataset.rows))
         size = _auto_batch_size(n_samples) if self.batch_size == "auto" else self.batch_size
         rows_per_step = getattr(self, "_training_state", {}).get("rows_per_step", 0) if stream else 0
-        config = BatchConfig(size, self.shuffle and not stream, working_memory(), rows_per_step)
         loss = self._make_loss(dataset.target)
+        if dataset.catalog is not None:  # its items are classes
+            size, loss = min(size, dataset.catalog.max_batch_size(working_memory())), log_loss
+        config = BatchConfig(size, self.shuffle and not stream, working_memory(), rows_per_step)
         optimization = (loss, penalties(self, dataset, stream=stream), self.solver, self.learning_rate)
         return Trainer(module, generator, *optimization, config, dataset.group)
 

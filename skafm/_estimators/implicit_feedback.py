@@ -30,23 +30,30 @@ class ImplicitFeedback(MetaEstimatorMixin, BaseEstimator):
 
     - A ranker learns that the observed item ranks above those drawn for it. ``FMRanker(loss="pairwise")`` is Bayesian
       personalized ranking (Rendle et al., 2009); ``loss="softmax"`` is sampled softmax, whose weights of
-      ``1 / probability`` correct for how often items are drawn (Bengio and Senécal, 2008; Yi et al., 2019).
-    - A classifier learns to tell them apart, by log loss, as Xiao et al. (2017) do. Its probabilities are relative
-      to one observed and ``n_negatives`` drawn rows.
+      ``1 / probability`` correct for how often items are drawn (Bengio and Senécal, 2008; Yi et al., 2019). With
+      ``n_negatives="all"`` it is the softmax over all items, without sampling: for catalogs of up to some ten
+      thousand items the most accurate choice.
+    - A classifier learns to tell them apart, by log loss, as Xiao et al. (2017) do. Its probabilities are those among
+      one observed and ``n_negatives`` drawn rows.
 
     Parameters
     ----------
     estimator : FMRanker, AFMRanker or a classifier of skafm
         What is fitted. If its ``early_stopping`` is "auto", with 100 rows or more, or True, its
-        ``validation_fraction`` of the observed rows is held out, each with negative rows that stay the same.
+        ``validation_fraction`` of the observed rows is held out, each with negative rows that stay the same or, with
+        ``n_negatives="all"``, ranked among all items by the ranker's ``metric``.
     item_columns : slice or array-like of int or bool
         The columns of X that describe the item: its one-hot id, and its features if X has any. The items are the
         distinct rows of these columns in X.
-    n_negatives : int, default=4
-        Negative rows for each observed one in each epoch; at least 1.
+    n_negatives : int or "all", default=4
+        Negative rows for each observed one in each epoch; at least 1. With "all" nothing is drawn: each observed item
+        competes with all others, whose scores are one matrix product. This is for ``FMRanker(loss="softmax")``, more
+        accurate than negative rows and, up to a few thousand items, as fast. Batches are such that the scores of their
+        rows with all items fit scikit-learn's ``working_memory``.
     popularity : float, default=0.0
         Exponent a: an item is drawn with a probability proportional to ``n_i^a``, where n_i is the number of rows that
-        have it. 0 is uniform; 0.75 that of word2vec; 1 by popularity. At least 0.
+        have it. 0 is uniform; 0.75 that of word2vec; 1 by popularity. At least 0. Where nothing is drawn it has no
+        meaning.
     exclude_known : bool, default=True
         Whether not to draw items that were observed with the same query (or with the same other columns, without
         ``qid``).
@@ -122,7 +129,7 @@ class ImplicitFeedback(MetaEstimatorMixin, BaseEstimator):
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None, sample_weight=None, *, qid=None):  # noqa: ARG002
+    def fit(self, X, y=None, sample_weight=None, *, qid=None, X_val=None, qid_val=None):  # noqa: ARG002
         """Fit the estimator to observed rows.
 
         Parameters
@@ -136,6 +143,11 @@ class ImplicitFeedback(MetaEstimatorMixin, BaseEstimator):
             observed one.
         qid : array-like of shape (n_samples,), default=None
             Whose known items are not drawn: the user of each row, say. By default the other columns say who it is.
+        X_val : {sparse matrix or array, array-like} of shape (n_val, n_features), default=None
+            Observed rows for early stopping, such as the latest ones, instead of a random part of X. They are not
+            trained on.
+        qid_val : array-like of shape (n_val,), default=None
+            Query of each row of the validation set; needed if there is ``qid``.
 
         Returns
         -------
@@ -147,25 +159,42 @@ class ImplicitFeedback(MetaEstimatorMixin, BaseEstimator):
         ValueError
             If the input is malformed, or if every item is known to a query.
         TypeError
-            If the estimator is no ranker and no classifier of skafm.
+            If the estimator is no ranker and no classifier of skafm, or not one for which all items can compete.
         """
         model = clone(self.estimator)
-        if not hasattr(model, "_pack_target"):
-            raise TypeError(f"estimator must be a ranker or a classifier of skafm, got {model!r}.")
-        model._validate_params()
+        self._check_estimator(model)
         X = self._validate(X, reset=True)
         weight = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        if (qid_val is not None) != (qid is not None and X_val is not None):
+            raise ValueError("qid_val must be given if both qid and X_val are, and not otherwise.")
+        n_val = 0
+        if X_val is not None:
+            X_val = self._validate(X_val, reset=False).astype(X.dtype)
+            n_val, X = X_val.shape[0], sparse.vstack([X, X_val], format="csr")
+            weight = np.concatenate([weight, np.ones(n_val)])
         contexts, items = self._take_apart(X)
-        group = self._number_groups(contexts, qid)
+        group = self._number_groups(contexts, qid, qid_val)
         used = weight > 0
         contexts, items, group, weight = contexts[used], items[used], group[used], weight[used]
         first, item = distinct_rows(items)
-        distinct, self.item_counts_ = items[first], np.bincount(item)
+        n = len(item) - n_val
+        distinct, self.item_counts_ = items[first], np.bincount(item[:n], minlength=len(first))
         self._items = distinct.data, distinct.indices, distinct.indptr
-        self._known = np.unique(group * len(first) + item)
-        self._check_items(group)
-        self.estimator_ = self._fit_estimator(model, contexts, item, group, weight)
+        self._known = np.unique(group[:n] * len(first) + item[:n])
+        self._check_items(group[:n])
+        self.estimator_ = self._fit_estimator(model, contexts, item, group, weight, n_val)
         return self
+
+    def _check_estimator(self, model):
+        """Raise an error if the estimator is none that can be fitted to observed rows."""
+        if not hasattr(model, "_pack_target"):
+            raise TypeError(f"estimator must be a ranker or a classifier of skafm, got {model!r}.")
+        if self.n_negatives == "all" and not (hasattr(model, "_sum_factors") and model._corrects_sampling()):
+            raise TypeError(
+                f"n_negatives='all' is for FMRanker(loss='softmax'), got {model!r}: its scores with all items are no "
+                "matrix product. Use that estimator, or a number."
+            )
+        model._validate_params()
 
     @property
     def items_(self):
@@ -191,12 +220,12 @@ class ImplicitFeedback(MetaEstimatorMixin, BaseEstimator):
             )
         return keep_columns(X, ~chosen), keep_columns(X, chosen)
 
-    def _number_groups(self, contexts, qid):
+    def _number_groups(self, contexts, qid, qid_val):
         """Return the number of each row's query, from 0; without queries, rows of the same context have the same."""
         self._queries = None
         if qid is None:
             return distinct_rows(contexts)[1]
-        queries = column_or_1d(qid)
+        queries = column_or_1d(qid) if qid_val is None else np.concatenate([column_or_1d(qid), column_or_1d(qid_val)])
         check_consistent_length(np.empty(contexts.shape[0]), queries)
         self._queries, number = np.unique(queries, return_inverse=True)
         return number
@@ -212,49 +241,60 @@ class ImplicitFeedback(MetaEstimatorMixin, BaseEstimator):
                 "qid, or set exclude_known=False."
             )
 
-    def _fit_estimator(self, model, contexts, item, group, weight):
-        """Fit the model to observed rows and to those that are drawn."""
+    def _fit_estimator(self, model, contexts, item, group, weight, n_val):
+        """Fit the model to observed rows, of which the last ``n_val`` are the validation set, and to other items."""
         random = check_random_state(self.random_state)
-        parts, stops = [np.arange(len(item))], model.early_stopping
-        if stops is True or (stops == "auto" and len(item) >= MIN_SAMPLES):
+        stops = model.early_stopping
+        parts = [np.arange(len(item) - n_val), np.arange(len(item) - n_val, len(item))]
+        if n_val:
+            model.set_params(early_stopping=True)
+        elif stops is True or (stops == "auto" and len(item) >= MIN_SAMPLES):
             parts = train_test_split(parts[0], test_size=model.validation_fraction, random_state=random)
         else:
+            parts = parts[:1]
             model.set_params(early_stopping=False)
+        pair = self._compete if self.n_negatives == "all" else self._sample
+        prepared = []
         # Rows that are held out must not be known: else nothing would say that they are not positive.
-        train, *held_out = (
-            self._sample(model, contexts[part], item[part], group[part], group[known], item[known], random)
-            for part, known in zip(parts, (parts[0], slice(None)), strict=False)
-        )
-        given = [self._given(model, rows, weight[part]) for rows, part in zip((train, *held_out), parts, strict=True)]
-        given_val = given[1] if held_out else (None, None, None)
-        with_callbacks(type(model)._fit)(
-            model,
-            FitTask(model, given[0][0], None, model.max_iter),
-            given[0],
-            given_val,
-            renew=train.renew,
-            learn_held_out=True,
-        )
+        for part, observed in zip(parts, (parts[0], slice(None)), strict=False):
+            known = self._known_to(group[observed], item[observed])
+            rows = contexts[part], item[part], group[part]
+            prepared.append(pair(model, *rows, weight[part], known, random, trained=part is parts[0]))
+        (given, attach), (given_val, attach_val) = (*prepared, ((None, None, None), None))[:2]
+        task = FitTask(model, given[0], None, model.max_iter)
+        options = {"attach": (attach, attach_val), "learn_held_out": not n_val}
+        with_callbacks(type(model)._fit)(model, task, given, given_val, **options)
         if stops is not model.early_stopping:
             model.set_params(early_stopping=stops)
         return model
 
-    def _sample(self, model, contexts, item, group, known_group, known_item, random):
-        """Return rows that draw their negatives."""
-        from skafm._training.negative_sampling import ImplicitRows, KnownItems, NegativeSampler
+    def _known_to(self, group, item):
+        """Return the items that are not drawn, or None."""
+        from skafm._training.negative_sampling import KnownItems
 
-        n_items = len(self.item_counts_)
-        known = KnownItems(known_group, known_item, n_items) if self.exclude_known else None
+        return KnownItems(group, item, len(self.item_counts_)) if self.exclude_known else None
+
+    def _sample(self, model, contexts, item, group, weight, known, random, *, trained):
+        """Return what a model's ``_fit`` is given of observed rows that draw others, and its ``attach``."""
+        from skafm._training.negative_sampling import ImplicitRows, NegativeSampler
+
         generator = np.random.default_rng(random.randint(np.iinfo(np.int32).max))
-        sampler = NegativeSampler(self.item_counts_.astype(np.float64) ** self.popularity, known, generator)
+        sampler = NegativeSampler(np.maximum(self.item_counts_, 1.0) ** self.popularity, known, generator)
         rows = (contexts, self.items_, item, group, self.n_negatives, sampler)
-        return ImplicitRows(*rows, correct=model._corrects_sampling())
+        drawn = ImplicitRows(*rows, correct=model._corrects_sampling())
+        query = np.repeat(np.arange(len(weight)), 1 + self.n_negatives)
+        y = np.tile([1] + [0] * self.n_negatives, len(weight))
+        drawn_item = drawn.draw()
+        given = drawn.matrix(drawn_item), model._pack_target(y, query), weight[query]
+        return given, lambda dataset: drawn.weigh(dataset, drawn_item)._replace(renew=drawn.renew if trained else None)
 
-    def _given(self, model, rows, weight):
-        """Return X, targets and weights for a model's ``_fit``."""
-        query = np.repeat(np.arange(len(rows.item)), 1 + self.n_negatives)
-        y = np.tile([1] + [0] * self.n_negatives, len(rows.item))
-        return rows.matrix(rows.draw()), model._pack_target(y, query), weight[query]
+    def _compete(self, model, contexts, item, group, weight, known, random, *, trained):  # noqa: ARG002
+        """Return the same of observed rows whose items compete with all others."""
+        from skafm._training.catalog import CompetingItems
+
+        all_items = CompetingItems(contexts, self.items_, item, group, known)
+        number = np.arange(len(weight))  # as grades: a single query has all rows
+        return (all_items.matrix(), model._pack_target(number, np.zeros(len(number))), weight), all_items.attach
 
     @available_if(_has("predict"))
     def predict(self, X):

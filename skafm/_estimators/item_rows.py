@@ -3,8 +3,10 @@
 import numpy as np
 from scipy import sparse
 
-_CHUNK = 2**18
-"""Rows that are scored at once."""
+from skafm._estimators.fitted_model import working_memory
+
+_BYTES_PER_ENTRY = 64
+"""Of an entry of a row of context and item, and of the rows that it comes from."""
 
 
 def keep_columns(X, columns):
@@ -29,6 +31,12 @@ def distinct_rows(X):
     return np.concatenate(firsts), number
 
 
+def max_rows(contexts, items):
+    """Return how many rows, each the sum of one of the contexts and one of the items, can be scored at once."""
+    lengths = (int(np.diff(X.indptr).max(initial=0)) for X in (contexts, items))
+    return max(working_memory() // (_BYTES_PER_ENTRY * sum(lengths, 1)), 1)
+
+
 def rank_items(score, contexts, catalog, item, known):
     """Return the rank (n,) of an item in each context, from 1; ties never help.
 
@@ -44,7 +52,7 @@ def rank_items(score, contexts, catalog, item, known):
         Items that are left out, but for that one.
     """
     n_items, ranks = catalog.shape[0], np.empty(len(item), np.int64)
-    size = max(_CHUNK // n_items, 1)
+    size = max(max_rows(contexts, catalog) // n_items, 1)
     for part in np.split(np.arange(len(item)), range(size, len(item), size)):
         n = len(part)
         rows = contexts[np.repeat(part, n_items)] + catalog[np.tile(np.arange(n_items), n)]

@@ -44,7 +44,7 @@ RANKING = {
 IMPLICIT = {
     "estimator": [HasMethods(["fit", "predict"])],
     "item_columns": ["array-like", slice],
-    "n_negatives": [Interval(Integral, 1, None, closed="left")],
+    "n_negatives": [StrOptions({"all"}), Interval(Integral, 1, None, closed="left")],
     "popularity": [Interval(Real, 0, None, closed="left")],
     "exclude_known": ["boolean"],
     "k": [Interval(Integral, 1, None, closed="left")],

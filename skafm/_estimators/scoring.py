@@ -28,6 +28,8 @@ def validation_score(estimator, data, dataset):
     scoring = estimator.scoring
     if scoring == "loss":
         return negative_loss(dataset)
+    if dataset.catalog is not None:
+        return _catalog_score(estimator, dataset)
     if data.group is not SINGLE_PROCESS:
         raise ValueError(
             f"Only scoring='loss' is supported in distributed training, got {scoring!r}, which would score the samples "
@@ -56,6 +58,16 @@ def validation_score(estimator, data, dataset):
         return float(value)
 
     return score
+
+
+def _catalog_score(estimator, dataset):
+    """Return the function that scores a trainer by the ranks of the rows' items in the catalog."""
+    from skafm._training.ranking_losses import rank_gain
+
+    if estimator.scoring != "metric":
+        raise ValueError(f"scoring must be 'metric' or 'loss' if all items compete, got {estimator.scoring!r}.")
+    gain = rank_gain(estimator.metric, estimator.k)
+    return lambda trainer: trainer.mean(dataset, gain)
 
 
 def _takes(scorer, name):

@@ -1,7 +1,7 @@
 """A CSR matrix on the device, the data set around it, and ragged batches of its rows."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch.nn.functional import pad
 
 from skafm._training.collectives import SINGLE_PROCESS, ProcessGroup
 from skafm.nn._base import Batch, TransposedBatch
+
+if TYPE_CHECKING:
+    from skafm._training.catalog import Catalog
 
 
 def compact_features(batch: Batch, n_features: int) -> tuple[Tensor, Batch, TransposedBatch]:
@@ -187,6 +190,23 @@ class Dataset(NamedTuple):
     """(n_samples,) Number of each row's query, from 0; None if rows are not compared with one another."""
     renew: Callable[["Dataset"], "Dataset"] | None = None
     """Returns the data set, of as many rows, for the next epoch; None if it is always the same."""
+    catalog: "Catalog | None" = None
+    """What the items of the rows compete with; None if a row has a score and a target of its own."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a model's ``forward`` is given besides a batch."""
+        return {} if self.catalog is None else {"n_items": len(self.catalog.items)}
+
+    def take(self, rows: Tensor) -> Batch:
+        """Return the batch of the given rows (B,)."""
+        return self.rows.take(rows) if self.catalog is None else self.catalog.take(rows)
+
+    def hide_known(self, raw: Tensor, rows: Tensor) -> Tensor:
+        """Return the raw scores of rows (B,), -inf in the place of items that do not compete."""
+        if self.catalog is None:
+            return raw
+        return self.catalog.hide_known(raw, rows, self.target.index_select(0, rows))
 
     def select(self, rows: Tensor) -> "Dataset":
         """Return some rows, given by a mask (n_samples,)."""

@@ -32,8 +32,8 @@ def suiting_rows(model: Model, dataset: Dataset, batch_size: int) -> PaddedRows 
     device = dataset.rows.device
     if device.type not in DEVICE_TYPES or dataset.group is not SINGLE_PROCESS:
         return None
-    if dataset.query is not None or dataset.renew is not None:  # batches differ in size, or rows in each epoch
-        return None
+    if dataset.query is not None or dataset.renew is not None or dataset.catalog is not None:
+        return None  # batches differ in size, rows in each epoch, or all items are in each batch
     rows = PaddedRows.of(dataset.rows, batch_size)
     needed = None if rows is None else model._entry_bytes_per_row(rows.lengths[-1])
     if needed is None or device.type != "cuda":

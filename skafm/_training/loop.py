@@ -19,7 +19,6 @@ from skafm._training.errors import DivergenceError
 from skafm._training.losses import Loss, Objective
 from skafm._training.optimizers import Optimizer
 from skafm._training.threads import limit_threads
-from skafm._training.uncertainty import mean_and_error
 from skafm.nn._base import Batch, Model, TransposedBatch
 
 
@@ -98,7 +97,7 @@ def _epoch_runner(
         steps = fixed_steps.FixedSteps(model, dataset, padded, objective, optimizer, config.rows_per_step, generator)
         return lambda _, order, sizes: steps.run_epoch(order, [size for size, _ in sizes])
     worst = batches.most_rows * float(model._bytes_per_row(dataset.rows.indptr.diff()).max())
-    split = worst > config.memory and not model._needs_whole_batch
+    split = worst > config.memory and not model._needs_whole_batch and dataset.catalog is None
     return partial(_run_epoch, model, objective, optimizer, config.rows_per_step, config.memory if split else None)
 
 
@@ -146,7 +145,7 @@ def compute_step(model: Model, dataset: Dataset, rows: Tensor, objective: Object
     target = dataset.target.index_select(0, rows)  # (B,)
     weight = None if dataset.weight is None else dataset.weight.index_select(0, rows)  # (B,)
     # The model gets only the batch's own U features, so that nothing in a step has the size of the table.
-    features, batch, transposed = compact_features(dataset.rows.take(rows), dataset.rows.n_features)  # (U,)
+    features, batch, transposed = compact_features(dataset.take(rows), dataset.rows.n_features)  # (U,)
     parameters, trained = {}, {}
     for name, parameter in model.named_parameters():
         value = parameter.detach()
@@ -160,16 +159,18 @@ def compute_step(model: Model, dataset: Dataset, rows: Tensor, objective: Object
     for part, micro_batch in whole if memory is None else split_batch(batch, _bytes_of(model, batch), memory):
         known = transposed if micro_batch is batch else None
         options = {} if weight is None or not model._needs_whole_batch else {"weight": weight[part]}
-        raw: Tensor = functional_call(model, parameters, (*micro_batch, known), options)
+        scores = functional_call(model, parameters, (*micro_batch, known), options | dataset.options)
+        raw: Tensor = dataset.hide_known(scores, rows)
         losses = objective.loss(raw, target[part])
         loss = (losses.sum() if weight is None else weight[part] @ losses) / n_rows
         total += loss.detach()
         found = torch.autograd.grad(loss, list(trained.values()))
-        del raw, losses, loss  # frees their graph before the next micro-batch
+        del scores, raw, losses, loss  # frees their graph before the next micro-batch
         gradients = [a + b for a, b in zip(gradients, found, strict=True)] if gradients else list(found)
     named = dict(zip(trained, gradients, strict=True))
     if objective.penalties:
-        frequency = _frequency(transposed, weight, n_rows, target.dtype)
+        counts = weight if dataset.catalog is None else dataset.catalog.frequency(target, weight)
+        frequency = _frequency(transposed, counts, n_rows, target.dtype)
         total += _add_penalties(named, trained, objective, dict.fromkeys(model._per_feature, features), frequency)
     return Step(total, trained, named, features, [name for name in model._per_feature if name in trained])
 
@@ -180,12 +181,12 @@ def _bytes_of(model: Model, batch: Batch) -> Tensor:
 
 
 def _frequency(transposed: TransposedBatch, weight: Tensor | None, n_rows: int, dtype: torch.dtype) -> Tensor:
-    """Return the fraction (U,) of the batch's rows, weighted (B,), that have each of its features."""
+    """Return the fraction (U,) of ``n_rows``, the rows of a batch being weighted (B,), that have each feature."""
     rows, _, offsets = transposed
     if weight is None:
         return offsets.diff().to(dtype) / n_rows
     total = embedding_bag(rows, weight.unsqueeze(1), offsets, mode="sum", include_last_offset=True)  # (U, 1)
-    return total.squeeze(1) / len(weight)
+    return total.squeeze(1) / n_rows
 
 
 @torch.no_grad()
@@ -216,9 +217,15 @@ def _add_penalties(
 
 
 @torch.no_grad()
-def mean_loss(raw: Tensor, dataset: Dataset, loss: Loss) -> float:
-    """Return the weighted mean loss of raw scores, (n_samples,) or (n_samples, C), over the rows of all ranks."""
-    return mean_and_error(loss(raw, dataset.target), dataset.weight, dataset.group)[0]
+def catalog_losses(model: Model, dataset: Dataset, loss: Loss, batch_size: int, *, constant: bool) -> Tensor:
+    """Return the loss (n_samples,) of each row's scores with the items of a catalog; ``constant`` ones are all 0."""
+    model.train(False)
+    losses, n_items = [], int(dataset.options["n_items"])
+    for rows in torch.split(torch.arange(len(dataset.rows), device=dataset.rows.device), batch_size):
+        zeros = torch.zeros((len(rows), n_items), dtype=dataset.rows.dtype, device=rows.device)
+        scores = zeros if constant else model(*dataset.take(rows), **dataset.options)  # (B, M)
+        losses.append(loss(dataset.hide_known(scores, rows), dataset.target[rows]))
+    return torch.cat(losses)
 
 
 @torch.no_grad()

@@ -29,6 +29,12 @@ class KnownItems:
         found: NDArray[np.bool_] = self.keys[place] == keys
         return found
 
+    def as_rows(self, n_groups: int) -> sparse.csr_array:
+        """Return them as CSR of shape (n_groups or more, n_items)."""
+        group, item = np.divmod(self.keys, self.n_items)
+        shape = max(n_groups, len(self.counts)), self.n_items
+        return sparse.csr_array((np.ones(len(item), bool), (group, item)), shape)
+
 
 class NegativeSampler:
     """Draws the items of negative rows.
@@ -122,7 +128,13 @@ class ImplicitRows:
 
     def renew(self, dataset: Dataset) -> Dataset:
         """Return the data set of the next epoch."""
-        item, target = self.draw(), dataset.target
-        if self.correct:
-            target = set_weight(target, torch.as_tensor(1 / self.sampler.probability[item]))
-        return dataset._replace(rows=CSRRows.from_scipy(self.matrix(item), dataset.rows.device), target=target)
+        item = self.draw()
+        rows = CSRRows.from_scipy(self.matrix(item), dataset.rows.device)
+        return self.weigh(dataset._replace(rows=rows), item)
+
+    def weigh(self, dataset: Dataset, item: NDArray[np.int64]) -> Dataset:
+        """Return the data set of all rows with their items, its weights corrected."""
+        if not self.correct:
+            return dataset
+        weight = torch.as_tensor(1 / self.sampler.probability[item])
+        return dataset._replace(target=set_weight(dataset.target, weight))

@@ -98,6 +98,30 @@ def make_ranking_loss(name: str, **options: Any) -> Loss:
     return loss
 
 
+def rank_gain(metric: str, k: int | None) -> Loss:
+    """Return the function of what each item, a number (B,), counts by its rank in raw scores (B, M); ties never help.
+
+    It is the metric of that name of a query in which this item is the only relevant one.
+    """
+    gain = _GAINS[metric]
+
+    def value(raw: Tensor, item: Tensor) -> Tensor:
+        own = raw.gather(1, item.long().unsqueeze(1))  # (B, 1)
+        rank = (raw >= own).sum(1).to(raw.dtype)  # (B,) from 1
+        return gain(rank) if k is None else gain(rank) * (rank <= k)
+
+    return value
+
+
+_GAINS: dict[str, Callable[[Tensor], Tensor]] = {
+    "ndcg": lambda rank: 1 / torch.log2(1 + rank),
+    "hit_rate": torch.ones_like,
+    "recall": torch.ones_like,
+    "reciprocal_rank": lambda rank: 1 / rank,
+    "average_precision": lambda rank: 1 / rank,
+}
+
+
 def set_weight(target: Tensor, weight: Tensor) -> Tensor:
     """Return targets (B, 3) with other weights (B,)."""
     return torch.cat([target[:, :2], weight.to(target).unsqueeze(1)], 1)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from skafm._training.collectives import SINGLE_PROCESS, ProcessGroup
 from skafm._training.conversion import intercept_of, tensors_like
 from skafm._training.errors import DivergenceError
 from skafm._training.importance import feature_importances
-from skafm._training.loop import BatchConfig, mean_loss, mean_products, predict, train
+from skafm._training.loop import BatchConfig, catalog_losses, mean_products, predict, train
 from skafm._training.losses import Loss, Objective
 from skafm._training.optimizers import SOLVERS
 from skafm._training.threads import limit_threads
@@ -93,16 +94,25 @@ class Trainer:
 
     def evaluate(self, dataset: Dataset, constant: ArrayLike | None = None) -> float:
         """Return the weighted mean loss of a data set, without penalties; or that of a constant raw score."""
-        rows = dataset.rows
-        if constant is None:
-            raw = self._predict(rows)
-        else:
-            one = torch.as_tensor(constant, dtype=rows.dtype, device=rows.device)
-            raw = one.expand(len(rows), *one.shape)  # (n_samples,) or (n_samples, C)
-        loss = mean_loss(raw, dataset, self.objective.loss)
+        loss = self.mean(dataset, self.objective.loss, constant)
         if not math.isfinite(loss):
             raise DivergenceError(f"The validation loss became {loss}")
         return loss
+
+    def mean(self, dataset: Dataset, value: Loss, constant: ArrayLike | None = None) -> float:
+        """Return the weighted mean of a value of the raw scores and targets of rows (B,), such as a loss."""
+        return mean_and_error(self._values(dataset, value, constant), dataset.weight, dataset.group)[0]
+
+    @torch.no_grad()
+    def _values(self, dataset: Dataset, value: Loss, constant: ArrayLike | None = None) -> Tensor:
+        """Return the value (n_samples,) of each row."""
+        rows = dataset.rows
+        if dataset.catalog is not None:
+            return catalog_losses(self.model, dataset, value, self.config.batch_size, constant=constant is not None)
+        if constant is None:
+            return value(self._predict(rows), dataset.target)
+        one = torch.as_tensor(constant, dtype=rows.dtype, device=rows.device)
+        return value(one.expand(len(rows), *one.shape), dataset.target)  # raw scores (n_samples,) or (n_samples, C)
 
     def required_gain(self, validation: Dataset | None) -> Callable[[], float] | None:
         """Return a function that gives how much lower than now the validation loss has to be, not to be so by chance.
@@ -113,9 +123,7 @@ class Trainer:
         if validation is None:
             return None
 
-        def losses() -> Tensor:
-            return self.objective.loss(self._predict(validation.rows), validation.target)  # (n_samples,)
-
+        losses = partial(self._values, validation, self.objective.loss)  # (n_samples,)
         before, n_errors = losses(), 2 if few_rows(validation) else 1
         return lambda: n_errors * mean_and_error(losses() - before, validation.weight, self.group)[1]
 

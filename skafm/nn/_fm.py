@@ -77,14 +77,37 @@ class FM(PairModel):
                 nn.init.normal_(self.projection, generator=generator)
 
     def forward(
-        self, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None = None
+        self,
+        indices: Tensor,
+        values: Tensor | None,
+        offsets: Tensor,
+        transposed: TransposedBatch | None = None,
+        n_items: int | None = None,
     ) -> Tensor:
-        """Return the raw score, (B,) or (B, C), of each row; ``values=None`` means that all are 1."""
+        """Return the raw score, (B,) or (B, C), of each row; ``values=None`` means that all are 1.
+
+        With ``n_items`` M the last M rows are items, and each other row is added to each of them, which has its entries
+        in other columns: the raw scores of a single output are (B - M, M).
+        """
         batch = (indices, values, offsets, transposed)
+        if n_items is not None:
+            return self._score_items(batch, len(offsets) - 1 - n_items)
         raw: Tensor = self.linear(*batch)
         if self.projection is None and not (self.training and self.dropout > 0):
             return raw + _sparse_ops.interaction(self.factors, *batch)
         return raw + self._project(_sparse_ops.bi_interaction(self.factors, *batch))
+
+    def _score_items(self, batch: tuple[Tensor, Tensor | None, Tensor, TransposedBatch | None], n: int) -> Tensor:
+        """Return ``raw(c + i) = raw(c) + raw(i) - w0 + <sum_j v_j c_j, sum_j v_j i_j>``, (n, M), of n contexts c."""
+        own = (self.linear(*batch) + _sparse_ops.interaction(self.factors, *batch)).unsqueeze(1)  # (n + M, 1)
+        ones = torch.ones_like(own)
+        vectors = _sparse_ops.linear(self.factors, *batch)  # (n + M, k)
+        contexts = vectors[:n]
+        if self.training and self.dropout > 0:  # the same of the k products for all items of a context
+            contexts = contexts * functional.dropout_mask(contexts.shape, self.dropout, self.generator, self.factors)
+        left = torch.cat([contexts, own[:n], ones[:n]], 1)  # (n, k + 2)
+        right = torch.cat([vectors[n:], ones[n:], own[n:] - self.linear.intercept], 1)  # (M, k + 2)
+        return torch.mm(left, right.T)
 
     def _project(self, pooled: Tensor) -> Tensor:
         """Return the interactions, (B,) or (B, C), of pooled vectors (B, k), some of which dropout drops."""

@@ -3,12 +3,9 @@
 import numpy as np
 from sklearn.utils import gen_batches
 
-from skafm._estimators.fitted_model import working_memory
+from skafm._estimators.item_rows import max_rows
 from skafm._estimators.validation import check_finite
 from skafm.recommendation._vectors import context_vectors, item_vectors
-
-_BYTES_PER_ENTRY = 64
-"""Of an entry of a row of context and item, and of the rows that it comes from."""
 
 
 class Products:
@@ -44,10 +41,8 @@ class Predictions:
 
         n_contexts, n_items = contexts.shape[0], self._items.shape[0]
         pairs = np.arange(n_contexts * n_items) if allowed is None else np.flatnonzero(allowed)
-        lengths = (np.diff(rows.indptr).max() for rows in (contexts, self._items))
-        n_rows = max(working_memory() // (_BYTES_PER_ENTRY * int(sum(lengths, 1))), 1)
         scores = np.full(n_contexts * n_items, -np.inf, np.asarray(self._model.intercept_).dtype)
-        for part in gen_batches(len(pairs), n_rows):
+        for part in gen_batches(len(pairs), max_rows(contexts, self._items)):
             context, item = np.divmod(pairs[part], n_items)
             scores[pairs[part]] = self._model._predict_raw(contexts[context] + self._items[item])
         return top_n(from_numpy(scores.reshape(n_contexts, n_items)), n)

@@ -14,6 +14,7 @@ from sklearn.preprocessing import MaxAbsScaler
 
 from skafm import AFMClassifier, AFMRanker, FMClassifier, FMRanker, FMRegressor, ImplicitFeedback
 from skafm._training import negative_sampling
+from skafm._training.trainer import Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 SMALL = {"n_factors": 4, "max_iter": 5, "random_state": 0}
@@ -63,6 +64,68 @@ def test_observed_items_rank_above_others(model, popularity, plays):
     best = np.mean(1 / np.log2(1 + np.arange(1, 7)))  # six items of the user's genres
     assert fitted.score(X[900:]) > 0.93 * best
     assert fitted.estimator_.n_iter_ < 100
+
+
+ALL = {"n_negatives": "all", "k": 6}
+SOFTMAX = FMRanker(**SMALL, loss="softmax")
+
+
+def test_observed_items_rank_above_others_if_all_compete(plays):
+    X, user = plays
+    best = np.mean(1 / np.log2(1 + np.arange(1, 7)))  # six items of the user's genres
+    fitted = make(FMRanker(8, loss="softmax", random_state=0), exclude_known=False, **ALL).fit(X[:900], qid=user[:900])
+    assert fitted.score(X[900:]) > 0.93 * best
+    assert fitted.estimator_.n_iter_ < 100
+
+
+def test_scores_of_all_items_are_the_validation_score(plays):
+    X, user = plays
+    users, last = np.unique(user[900:], return_index=True)
+    X_val = X[900 + last]
+    model = make(SOFTMAX, n_negatives="all", k=15).fit(X[:900], qid=user[:900], X_val=X_val, qid_val=users)
+    scores = model.estimator_.validation_scores_
+    assert model.score(X_val, qid=users) == pytest.approx(max(scores))
+    assert model.estimator_.best_iter_ == 1 + np.argmax(scores)
+
+
+@pytest.mark.parametrize("n_negatives", [2, "all"])
+def test_validation_set_is_not_trained_on(n_negatives, plays):
+    X, user = plays
+    given = {"qid": user[:900], "X_val": X[900:], "qid_val": user[900:]}
+    stopped = make(SOFTMAX, n_negatives=n_negatives).fit(X[:900], **given)
+    n = stopped.estimator_.best_iter_
+    alone = clone(SOFTMAX).set_params(early_stopping=False, max_iter=n, tol=0)
+    alone = make(alone, n_negatives=n_negatives).fit(X[:900], qid=user[:900])
+    np.testing.assert_allclose(alone.predict(X[900:]), stopped.predict(X[900:]))
+    assert stopped.item_counts_.sum() == 900
+
+
+def test_items_of_the_validation_set_compete(plays):
+    X, user = plays
+    seen = X[:, 3].toarray().ravel() == 0
+    model = make(SOFTMAX, n_negatives="all").fit(X[seen], qid=user[seen], X_val=X[~seen], qid_val=user[~seen])
+    assert model.items_.shape[0] == 15
+    assert sorted(model.item_counts_)[0] == 0
+
+
+def test_all_items_compete_whatever_the_memory(plays):
+    X, user = plays
+    settings = make(SOFTMAX, n_negatives="all").set_params(estimator__batch_size=1, estimator__max_iter=2)
+    expected = settings.fit(X[:40], qid=user[:40]).predict(X)
+    with sklearn.config_context(working_memory=1e-4):
+        many = settings.set_params(estimator__batch_size=40)
+        np.testing.assert_array_equal(many.fit(X[:40], qid=user[:40]).predict(X), expected)
+
+
+@pytest.mark.parametrize("estimator", [FMRanker(), FMClassifier(), AFMRanker(loss="softmax")])
+def test_estimators_whose_scores_are_no_product_need_a_number_of_negatives(estimator, plays):
+    with pytest.raises(TypeError, match=r"n_negatives='all' is for FMRanker\(loss='softmax'\)"):
+        make(estimator, n_negatives="all").fit(plays[0])
+
+
+def test_scorers_of_rows_cannot_score_a_catalog(plays):
+    with pytest.raises(ValueError, match="scoring must be 'metric' or 'loss' if all items compete"):
+        make(clone(SOFTMAX).set_params(scoring=lambda *_: 0.0), n_negatives="all").fit(plays[0])
 
 
 def negatives(group, items):
@@ -126,6 +189,16 @@ def test_held_out_items_may_be_drawn_in_training(plays, drawn):
     assert later & {pair for each, items in drawn if len(items) > 20 for pair in negatives(each, items)}
 
 
+def test_rows_that_are_held_out_are_corrected_for_how_often_items_are_drawn(plays, monkeypatch):
+    X, user = plays
+    sets, train_once = [], Trainer.train_once
+    monkeypatch.setattr(Trainer, "train_once", lambda self, data: (sets.append(data), train_once(self, data)))
+    model = make(SOFTMAX, popularity=0.5).fit(X, qid=user)
+    rows = sparse.csr_array((np.ones(3 * 360), sets[0].rows.indices, sets[0].rows.indptr), (360, 50)).toarray()
+    item = [model.items_.toarray()[:, ITEMS].tolist().index(row[ITEMS].tolist()) for row in rows]
+    np.testing.assert_allclose(sets[0].target[:, 2], model.item_counts_[item] ** -0.5)
+
+
 def test_rows_of_weight_zero_change_nothing_and_others_count_by_weight(plays):
     X, _ = plays
     settings = FMRanker(**SMALL, early_stopping=False)
@@ -158,6 +231,14 @@ def test_score_is_the_mean_ndcg_of_the_rows_items_among_all_that_were_not_known(
         rank = 1 + sum(s >= own for s in others)
         gains.append(1 / np.log2(1 + rank) if rank <= 3 else 0)
     assert model.score(X[300:320], qid=user[300:320]) == pytest.approx(np.mean(gains))
+
+
+def test_score_does_not_depend_on_the_memory(plays):
+    X, user = plays
+    model = make().fit(X[:300], qid=user[:300])
+    expected = model.score(X[300:330], qid=user[300:330])
+    with sklearn.config_context(working_memory=1e-4):
+        assert model.score(X[300:330], qid=user[300:330]) == expected
 
 
 def test_score_of_an_item_that_was_not_seen_is_its_rank(plays):
@@ -203,6 +284,9 @@ WRONG = {
     "a single item": ({}, {"X": np.eye(50)[[0] * 9] + np.eye(50)[30:39]}, "no item to draw for 9 of 9 queries"),
     "queries of another length": ({}, {"qid": np.zeros(3)}, "inconsistent numbers of samples"),
     "no negatives": ({"n_negatives": 0}, {}, "'n_negatives' parameter"),
+    "a validation set without queries": ({}, {"qid": np.zeros(1200), "X_val": np.eye(50)[:3]}, "qid_val must be given"),
+    "queries of no validation set": ({}, {"qid": np.zeros(1200), "qid_val": np.zeros(3)}, "qid_val must be given"),
+    "a validation set that is too narrow": ({}, {"X_val": np.eye(40)}, "X has 40 features, but"),
 }
 
 
