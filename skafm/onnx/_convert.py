@@ -16,7 +16,7 @@ def to_onnx(model, X=None):
 
     Parameters
     ----------
-    model : regressor, classifier or ranker of FM or AFM, or a Pipeline that ends in one
+    model : regressor, classifier or ranker of FM, AFM, FwFM, DeepFM or WideDeep, or a Pipeline that ends in one
         Fitted model, such as an FMRegressor. Of a fitted search, such as GridSearchCV, the best estimator is converted.
     X : {array-like, DataFrame} of shape (n_samples, n_columns), default=None
         Rows as for ``predict``, of which the first is enough: the names and types of the inputs are taken from it. A
@@ -85,8 +85,8 @@ def to_onnx(model, X=None):
     *transformers, final = unnest_pipeline(model)
     if not isinstance(final, CONVERTIBLE):
         raise TypeError(
-            "model must be a regressor, classifier or ranker of FM or AFM, or a Pipeline that ends in one, "
-            f"got {type(model).__name__}{'' if final is model else f' that ends in {type(final).__name__}'}."
+            "model must be a regressor, classifier or ranker of FM, AFM, FwFM, DeepFM or WideDeep, or a Pipeline "
+            f"that ends in one, got {type(model).__name__}{'' if final is model else f' that ends in {type(final).__name__}'}."
         )
     check_model(final)
     if X is not None:
