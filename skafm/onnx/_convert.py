@@ -84,9 +84,10 @@ def to_onnx(model, X=None):
     """
     *transformers, final = unnest_pipeline(model)
     if not isinstance(final, CONVERTIBLE):
+        end = "" if final is model else f" that ends in {type(final).__name__}"
         raise TypeError(
-            "model must be a regressor, classifier or ranker of FM, AFM, FwFM, DeepFM or WideDeep, or a Pipeline "
-            f"that ends in one, got {type(model).__name__}{'' if final is model else f' that ends in {type(final).__name__}'}."
+            "model must be a regressor, classifier or ranker of FM, AFM, FwFM, DeepFM or WideDeep, or a Pipeline that "
+            f"ends in one, got {type(model).__name__}{end}."
         )
     check_model(final)
     if X is not None:
