@@ -46,6 +46,11 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
 
     _parameter_constraints = TRAINING
 
+    @property
+    def _table_penalty(self):
+        """Factor C of "auto" penalties that more rows do not outweigh; 0 for priors, see ``regularization``."""
+        return 0.0
+
     @abstractmethod
     def _build_module(self, data, n_outputs, **factory):
         """Return a randomly initialized module to train on ``data``; ``factory`` has generator, device and dtype."""

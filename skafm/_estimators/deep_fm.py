@@ -19,6 +19,8 @@ from skafm._estimators.parameters import (
 from skafm._estimators.regression import Regression
 
 _BATCH_NORM = {"batch_norm": ["boolean"]}
+_TABLE_PENALTY = 0.025
+"""C of "auto" penalties with batch normalization, half of the board's 0.05, whose penalty has a factor of one half."""
 
 
 class _DeepFM(ExplainMixin, FieldsMixin, RandomInitialization):
@@ -42,6 +44,11 @@ class _DeepFM(ExplainMixin, FieldsMixin, RandomInitialization):
         "projection": "projection_",
     }
     _penalties = {"linear.weight": "l2_linear", "factors": "l2_factors", "pooling.weight": "l2_attention"}
+    _lowers_rate = True
+
+    @property
+    def _table_penalty(self):
+        return _TABLE_PENALTY if self.batch_norm else 0.0
 
     def _build_module(self, data, n_outputs, **factory):
         from skafm.nn import DeepFM
@@ -112,22 +119,21 @@ class DeepFMRegressor(Regression, _DeepFM):
     attention_size : int, default=16
         Attention factor t, the number of hidden units of the attention network; at least 1. Used only with
         ``pooling="attention"``.
-    batch_norm : bool, default=BN
+    batch_norm : bool, default=True
         Whether hidden layers have batch normalization: training normalizes their inputs by the mean and variance of the
         batch, weighted by the sample weights, prediction by running averages of both. Batches are then not divided,
         whatever scikit-learn's ``working_memory``, and several processes cannot train one model.
     {fields}
-    dropout : float, default=DROPOUT
+    dropout : float, default=0.2
         Probability of dropping each hidden unit of a row during training; at least 0 and below 1. Not applied in
         prediction.
-    {l2_linear}
-    {regressor_l2_factors}
-    l2_attention : float, default=L2A
+    {deep_l2}
+    l2_attention : float, default=0.0
         L2 penalty on W of the attention network; at least 0.
     {solver}
     learning_rate : float, default=0.001
         Step size of the optimizer; above 0.
-    {schedule}
+    {deep_schedule}
     {clip}
     {rest}
 
@@ -198,9 +204,9 @@ class DeepFMRegressor(Regression, _DeepFM):
         hidden_layer_sizes=(400, 400),
         pooling="sum",
         attention_size=16,
-        batch_norm=False,
+        batch_norm=True,
         fields="auto",
-        dropout=0.0,
+        dropout=0.2,
         l2_linear="auto",
         l2_factors="auto",
         l2_attention=0.0,
@@ -209,7 +215,7 @@ class DeepFMRegressor(Regression, _DeepFM):
         batch_size="auto",
         max_iter=100,
         tol=1e-3,
-        n_iter_no_change=5,
+        n_iter_no_change=2,
         early_stopping="auto",
         validation_fraction=0.1,
         scoring="loss",
@@ -280,22 +286,21 @@ class DeepFMClassifier(Classification, _DeepFM):
     attention_size : int, default=16
         Attention factor t, the number of hidden units of the attention network; at least 1. Used only with
         ``pooling="attention"``.
-    batch_norm : bool, default=BN
+    batch_norm : bool, default=True
         Whether hidden layers have batch normalization: training normalizes their inputs by the mean and variance of the
         batch, weighted by the sample weights, prediction by running averages of both. Batches are then not divided,
         whatever scikit-learn's ``working_memory``, and several processes cannot train one model.
     {fields}
-    dropout : float, default=DROPOUT
+    dropout : float, default=0.2
         Probability of dropping each hidden unit of a row during training; at least 0 and below 1. Not applied in
         prediction.
-    {l2_linear}
-    {classifier_l2_factors}
-    l2_attention : float, default=L2A
+    {deep_l2}
+    l2_attention : float, default=0.001
         L2 penalty on W of the attention network; at least 0.
     {solver}
     learning_rate : float, default=0.001
         Step size of the optimizer; above 0.
-    {schedule}
+    {deep_schedule}
     {class_weight}
     {rest}
 
@@ -364,9 +369,9 @@ class DeepFMClassifier(Classification, _DeepFM):
         hidden_layer_sizes=(400, 400),
         pooling="sum",
         attention_size=16,
-        batch_norm=False,
+        batch_norm=True,
         fields="auto",
-        dropout=0.0,
+        dropout=0.2,
         l2_linear="auto",
         l2_factors="auto",
         l2_attention=0.001,
@@ -375,7 +380,7 @@ class DeepFMClassifier(Classification, _DeepFM):
         batch_size="auto",
         max_iter=100,
         tol=1e-3,
-        n_iter_no_change=5,
+        n_iter_no_change=2,
         early_stopping="auto",
         validation_fraction=0.1,
         scoring="loss",

@@ -88,7 +88,8 @@ class DeepFM(PairModel):
         factory, field_codes = ParameterFactory(generator, device, dtype), torch.as_tensor(fields)
         n_fields, outputs = int(field_codes.max()) + 1, () if n_outputs is None else (n_outputs,)
         self.linear = SparseLinear(len(field_codes), n_outputs, device=device, dtype=dtype)
-        self.factors = factory.normal(len(field_codes), n_factors, std=0.01)
+        # Batch normalization makes up for a small scale, beside which features without rows are no noise.
+        self.factors = factory.normal(len(field_codes), n_factors, std=0.001 if batch_norm else 0.01)
         self.fields = nn.Parameter(field_codes.to(device), requires_grad=False)
         self.pooling: SumPooling | AttentionPooling = SumPooling()
         if attention_size is not None:
