@@ -51,7 +51,7 @@ MODELS = {
     "HOFM": HOFMRegressor(),
     "FFM": FFMRegressor(),
     "FwFM": FwFMRegressor(),
-    "DeepFM": DeepFMRegressor(**SMALL),
+    "DeepFM": DeepFMRegressor(learning_rate=0.03, l2_linear=0.0, l2_factors=0.01, **SMALL),
     "WideDeep": WideDeepRegressor(**SMALL),
     "DeepCross": DeepCrossRegressor(**SMALL),
 }
