@@ -20,7 +20,7 @@ from skafm.nn._pairs import dispatch
 X = ragged_matrix()
 """Rows of 0 to 9 entries, real-valued: (60, 9)."""
 Y = X[:, 0] - 2 * X[:, 1] * X[:, 2] + X[:, 3] * X[:, 4] + 0.5
-SMALL = {"n_factors": 3, "max_iter": 4, "batch_size": 16, "random_state": 0}
+SMALL = {"n_factors": 3, "max_iter": 4, "batch_size": 16, "early_stopping": False, "random_state": 0}
 """Parameters that keep an estimator small, for ``make``."""
 FIELDS = [0, 0, 1, 2, 1, 2, 0, 3, 3]
 """Fields of the nine columns, for ``make``: columns of a field are not always adjacent."""

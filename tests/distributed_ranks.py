@@ -40,7 +40,7 @@ from skafm._training.collectives import ProcessGroup
 from skafm.distributed import _TorchProcessGroup, data_parallel
 
 N, BATCH, LIMIT = 97, 16, 5
-COMMON = {"shuffle": False, "batch_size": BATCH, "max_iter": 4, "tol": 0, "random_state": 0, "n_factors": 3}
+COMMON = {"shuffle": False, "batch_size": BATCH, "max_iter": 2, "tol": 0, "random_state": 0, "n_factors": 3}
 NO_PRIORS = {"l2_linear": 0.0, "l2_factors": 0.01, "early_stopping": False}  # priors weigh less beside more rows
 
 

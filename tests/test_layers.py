@@ -16,7 +16,7 @@ MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path
 LAYERS = {
     "_estimators": {"_sampling", "_training", "nn", "inspection", "metrics", "_version"},
     "_sampling": {"_training.batching", "_training.threads", "nn"},
-    "_training": {"nn._base"},
+    "_training": {"nn._base", "nn._sparse_ops"},
     "nn": set(),
     "nn._pairs": {"nn.functional"},
     "inspection": set(),

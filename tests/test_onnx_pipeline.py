@@ -22,7 +22,7 @@ from skafm.onnx import register_converters, to_onnx
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 RNG = np.random.default_rng(0)
-SETTINGS = {"n_factors": 3, "max_iter": 20, "learning_rate": 0.2, "random_state": 0}
+SETTINGS = {"n_factors": 3, "max_iter": 8, "learning_rate": 0.2, "early_stopping": False, "random_state": 0}
 WORDS = RNG.choice(list("abcdé"), size=(200, 4)).astype(object)
 Y = (WORDS[:, 0] == "a") * 1.0 - 2 * (WORDS[:, 1] == "b") * (WORDS[:, 2] == "é") + RNG.normal(size=200) / 10
 UNSEEN = np.where(RNG.integers(0, 2, size=(60, 4)) == 0, "unseen", WORDS[:60])

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn import Module
 
 from skafm._training.batching import Dataset, compact_features
 from skafm._training.losses import Loss
 from skafm._training.threads import limit_threads
 from skafm._training.uncertainty import few_rows, mean_and_error
+from skafm.nn import _sparse_ops
 from skafm.nn._base import Model
 
 _OPTIONS = {"maxiter": 100, "maxcor": 5}
@@ -156,11 +156,12 @@ def fit_linear(model: Model, dataset: Dataset, loss: Loss, prior: Tensor, precis
     def evaluate(numbers: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         """Return the objective, a mean over the rows, and its gradient."""
         _assign((w0, w), numbers)
-        parameters = {"intercept": w0.clone().requires_grad_(), "weight": w[positions].requires_grad_()}
-        losses = loss(functional_call(linear, parameters, (*batch, transposed)), dataset.target)
+        raw = (w0 + _sparse_ops.linear(w[positions], *batch)).requires_grad_()  # (n_samples,) or (n_samples, C)
+        losses = loss(raw, dataset.target)
         total = losses.sum() if dataset.weight is None else dataset.weight @ losses
-        g0, g = torch.autograd.grad(total, list(parameters.values()))
-        g = torch.zeros_like(w).index_copy_(0, positions, g)
+        (g_raw,) = torch.autograd.grad(total, raw)
+        g0, g = g_raw.sum(0), torch.zeros_like(w)
+        g.index_copy_(0, positions, _sparse_ops.sum_by_feature(g_raw, transposed))
         sums = group.all_reduce_sum(_to_vector(total.detach(), g0, g))
         sums += _to_vector((prior * w.square()).sum(), torch.zeros_like(w0), 2 * prior * w)
         return float(sums[0]) / n_rows, sums[1:] / n_rows

@@ -180,7 +180,7 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         indices, values, offsets = ctx.saved_tensors
         transposed = ctx.transposed or transpose(indices, values, offsets, ctx.n_features)
-        return _sum_by_feature(gradients[0], transposed), None, None, None, None
+        return sum_by_feature(gradients[0], transposed), None, None, None, None
 
 
 class _BiInteraction(torch.autograd.Function):
@@ -241,7 +241,7 @@ class _Interaction(torch.autograd.Function):
         transposed = ctx.transposed or transpose(indices, values, offsets, len(factors))
         g_factors = sum_entries(total * gradients[0].unsqueeze(1), *transposed)  # (n_features, k)
         squared = transposed._replace(values=_square(transposed.values))
-        g_squares = _sum_by_feature(gradients[0], squared).unsqueeze(1)  # (n_features, 1)
+        g_squares = sum_by_feature(gradients[0], squared).unsqueeze(1)  # (n_features, 1)
         return g_factors.addcmul_(factors, g_squares, value=-1), None, None, None, None
 
 
@@ -260,7 +260,7 @@ def _sum(table: Tensor, indices: Tensor, values: Tensor | None, offsets: Tensor)
     return sum_entries(table.unsqueeze(1), indices, values, offsets).squeeze(1)
 
 
-def _sum_by_feature(table: Tensor, transposed: TransposedBatch) -> Tensor:
+def sum_by_feature(table: Tensor, transposed: TransposedBatch) -> Tensor:
     """Sum a table or vector over the entries of each feature, of which some have very many.
 
     On CUDA embedding_bag takes one entry of a bag after another, for all columns at once: with few columns, and a

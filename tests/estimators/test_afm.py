@@ -104,7 +104,7 @@ def peak():  # ru_maxrss would begin at the size of the process that started thi
     return int(status["VmHWM"].split()[0]) / 1024
 
 X = np.random.default_rng(0).normal(size=(2, 2000)).astype(np.float32)
-model = AFMRegressor(32, attention_size=32, max_iter=1, dropout=0.2, solver="sgd", learning_rate=1e-9)
+model = AFMRegressor(16, attention_size=16, max_iter=1, dropout=0.2, solver="sgd", learning_rate=1e-9)
 with sklearn.config_context(working_memory=1):
     model.fit(X[:, :300], [0.0, 1.0]).predict(X[:, :300])  # loads all there is to load
 before = peak()

@@ -34,7 +34,7 @@ from skafm.nn import FM
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-def ratings(seed=0, n=5000):
+def ratings(seed=0, n=3000):
     """Return users and items (n, 2), the items' effects, and ratings without an effect of the users."""
     rng = np.random.default_rng(seed)
     pairs, effects = rng.integers(30, size=(n, 2)), rng.normal(size=30)
@@ -141,12 +141,12 @@ def test_missing_field_is_explained_as_its_own_field(field):
 @pytest.mark.parametrize("restore", [lambda model: pickle.loads(pickle.dumps(model)), lambda model: model])
 def test_stream_goes_on_with_unknown_users(model, restore):
     """Rows without a user move the item and the average user, and no other."""
-    pairs, effects, y = ratings()
+    pairs, effects, y = ratings(n=1000)
     encoder = OneHotEncoder(handle_unknown="ignore").fit(pairs)
     model = restore(clone(model).set_params(random_state=0, max_iter=10).fit(encoder.transform(pairs), y))
     unknown, users = encoder.transform(UNKNOWN), model.factors_[:30].copy()
     before = model.predict(unknown)
-    for _ in range(60):
+    for _ in range(30):
         model.partial_fit(unknown, 10 + effects + 1)
     after = model.predict(unknown)
     assert np.abs(after - 11 - effects).mean() < 0.5 * np.abs(before - 11 - effects).mean()

@@ -74,7 +74,7 @@ def test_first_part_does_not_spoil_the_stream(Estimator, first, data):
 
 @both
 def test_single_rows_learn_at_least_what_one_call_does(Estimator, data):
-    X, y = (each[:600] for each in data)
+    X, y = (each[:300] for each in data)
     whole = Estimator(random_state=0).partial_fit(X, y).score(X, y)
     assert stream(Estimator(random_state=0), X, y, 1).score(X, y) > whole - 0.02
     assert stream(Estimator(random_state=0), X, y, 50).score(X, y) > whole - 0.02
