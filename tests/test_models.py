@@ -121,7 +121,7 @@ class DeepFMContract(ModelContract):
     own: ClassVar[dict]
 
     def make(self, task="regression", **parameters):
-        own = LAYERS | {"fields": FIELDS, "solver": "adagrad", "learning_rate": 0.01, "dropout": 0.0} | self.own
+        own = LAYERS | {"fields": FIELDS, "solver": "adagrad", "learning_rate": 0.01} | self.own
         return pick(task, skafm.DeepFMRegressor, skafm.DeepFMClassifier, own | parameters)
 
     def reference(self, x, a):

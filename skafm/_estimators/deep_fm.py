@@ -124,9 +124,9 @@ class DeepFMRegressor(Regression, _DeepFM):
         batch, weighted by the sample weights, prediction by running averages of both. Batches are then not divided,
         whatever scikit-learn's ``working_memory``, and several processes cannot train one model.
     {fields}
-    dropout : float, default=0.2
+    dropout : float, default=0.0
         Probability of dropping each hidden unit of a row during training; at least 0 and below 1. Not applied in
-        prediction.
+        prediction. On many rows 0.2 is better.
     {deep_l2}
     l2_attention : float, default=0.0
         L2 penalty on W of the attention network; at least 0.
@@ -206,7 +206,7 @@ class DeepFMRegressor(Regression, _DeepFM):
         attention_size=16,
         batch_norm=True,
         fields="auto",
-        dropout=0.2,
+        dropout=0.0,
         l2_linear="auto",
         l2_factors="auto",
         l2_attention=0.0,
@@ -291,9 +291,9 @@ class DeepFMClassifier(Classification, _DeepFM):
         batch, weighted by the sample weights, prediction by running averages of both. Batches are then not divided,
         whatever scikit-learn's ``working_memory``, and several processes cannot train one model.
     {fields}
-    dropout : float, default=0.2
+    dropout : float, default=0.0
         Probability of dropping each hidden unit of a row during training; at least 0 and below 1. Not applied in
-        prediction.
+        prediction. On many rows 0.2 is better.
     {deep_l2}
     l2_attention : float, default=0.001
         L2 penalty on W of the attention network; at least 0.
@@ -371,7 +371,7 @@ class DeepFMClassifier(Classification, _DeepFM):
         attention_size=16,
         batch_norm=True,
         fields="auto",
-        dropout=0.2,
+        dropout=0.0,
         l2_linear="auto",
         l2_factors="auto",
         l2_attention=0.001,
