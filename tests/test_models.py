@@ -157,8 +157,6 @@ class TestDeepFM(DeepFMContract):
 
 class TestParallelAFM(DeepFMContract):
     attends, own = True, {"pooling": "attention", "attention_size": 4}
-    # Beside the small gradients of normalized embeddings Adam's 1e-8 is not small: rounding is carried on.
-    tolerances: ClassVar[dict] = ModelContract.tolerances | {"training": {"rtol": 1e-4, "atol": 1e-7}}
 
     def test_micro_batches_make_the_same_step(self):
         pytest.skip("normalizes each micro-batch by itself")

@@ -148,7 +148,7 @@ class DeepFMRegressor(Regression, _DeepFM):
     coefs_ : list of ndarray of shape (n_in, n_out)
         Weight matrix of each hidden layer.
     intercepts_ : list of ndarray of shape (n_out,)
-        Bias of each hidden layer.
+        Bias of each hidden layer; with ``batch_norm`` 0, as the norm's shift is one.
     norm_scales_, norm_shifts_ : list of ndarray of shape (n_out,)
         Scale and shift of the batch normalization of each hidden layer. Defined, as the next three, only with
         ``batch_norm=True``.
@@ -315,7 +315,7 @@ class DeepFMClassifier(Classification, _DeepFM):
     coefs_ : list of ndarray of shape (n_in, n_out)
         Weight matrix of each hidden layer.
     intercepts_ : list of ndarray of shape (n_out,)
-        Bias of each hidden layer.
+        Bias of each hidden layer; with ``batch_norm`` 0, as the norm's shift is one.
     norm_scales_, norm_shifts_ : list of ndarray of shape (n_out,)
         Scale and shift of the batch normalization of each hidden layer. Defined, as the next three, only with
         ``batch_norm=True``.

@@ -105,6 +105,8 @@ class MLP(nn.Module):
         self.coefs = nn.ParameterList(factory.he_normal(*pair) for pair in pairwise(sizes))
         self.intercepts = nn.ParameterList(factory.constant(size) for size in sizes[1:])
         self.norm = BatchNorm(sizes[1:], factory) if batch_norm else None
+        for intercept in self.intercepts:  # that normalization takes out again: of its gradient only rounding is left
+            intercept.requires_grad_(not batch_norm)
 
     def forward(self, z: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the last hidden layer (B, sizes[-1]) of an input (B, sizes[0]), whose rows have weights (B,)."""
