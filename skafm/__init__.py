@@ -3,8 +3,10 @@
 from skafm._estimators.afm import AFMClassifier, AFMRegressor
 from skafm._estimators.bayesian_fm import BayesianFMClassifier, BayesianFMRegressor
 from skafm._estimators.deep_cross import DeepCrossClassifier, DeepCrossRegressor
+from skafm._estimators.deep_fm import DeepFMClassifier, DeepFMRegressor
 from skafm._estimators.ffm import FFMClassifier, FFMRegressor
 from skafm._estimators.fm import FMClassifier, FMRegressor
+from skafm._estimators.fwfm import FwFMClassifier, FwFMRegressor
 from skafm._estimators.hofm import HOFMClassifier, HOFMRegressor
 from skafm._estimators.implicit_feedback import ImplicitFeedback
 from skafm._estimators.nfm import NFMClassifier, NFMRegressor
@@ -20,11 +22,15 @@ __all__ = [
     "BayesianFMRegressor",
     "DeepCrossClassifier",
     "DeepCrossRegressor",
+    "DeepFMClassifier",
+    "DeepFMRegressor",
     "FFMClassifier",
     "FFMRegressor",
     "FMClassifier",
     "FMRanker",
     "FMRegressor",
+    "FwFMClassifier",
+    "FwFMRegressor",
     "HOFMClassifier",
     "HOFMRegressor",
     "ImplicitFeedback",

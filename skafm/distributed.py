@@ -32,7 +32,8 @@ def data_parallel(group: dist.ProcessGroup | None = None) -> Iterator[None]:
     Raises
     ------
     ValueError
-        If the ranks' models or columns differ; if ``scoring`` is not ``"loss"``; if the model is a DeepCross.
+        If the ranks' models or columns differ; if ``scoring`` is not ``"loss"``; if the model normalizes
+        each batch as a whole (DeepCross, and DeepFM with ``batch_norm=True``).
     RuntimeError
         If there is no process group; if a rank ends, fails or does not answer in time. A model that was being fitted
         is then unchanged.

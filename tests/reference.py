@@ -65,6 +65,17 @@ def ffm(x, intercept, weight, factors, fields, projection=None):
     return raw
 
 
+def fwfm(x, intercept, weight, factors, fields, field_weights, projection=None):
+    """The weight of two fields is the mean of two numbers."""
+    p = np.ones(len(factors[0])) if projection is None else projection
+    raw = linear(x, intercept, weight)
+    for (i, x_i), (j, x_j) in combinations(entries(x), 2):
+        f, g = fields[i], fields[j]
+        r = (field_weights[f][g] + field_weights[g][f]) / 2
+        raw += r * sum(p[u] * factors[i][u] * factors[j][u] for u in range(len(p))) * x_i * x_j
+    return raw
+
+
 def embed(x, factors, fields):
     """The embeddings of a row's fields, side by side."""
     embedded = np.zeros((max(fields) + 1, len(factors[0])))
@@ -77,14 +88,26 @@ def dense(z, coef, intercept):
     return np.array([intercept[u] + sum(z[f] * coef[f][u] for f in range(len(z))) for u in range(len(intercept))])
 
 
-def mlp(z, coefs, intercepts):
-    for coef, intercept in zip(coefs, intercepts, strict=True):
-        z = np.maximum(dense(z, coef, intercept), 0)
+def mlp(z, coefs, intercepts, norms=None):
+    """Batch normalization has for each layer a tuple (scale, shift, mean, variance)."""
+    for layer, (coef, intercept) in enumerate(zip(coefs, intercepts, strict=True)):
+        z = dense(z, coef, intercept)
+        if norms is not None:
+            scale, shift, mean, variance = norms[layer]
+            z = scale * (z - mean) / np.sqrt(variance + 1e-5) + shift
+        z = np.maximum(z, 0)
     return z
 
 
 def wide_deep(x, intercept, weight, factors, fields, coefs, intercepts, p):
     return linear(x, intercept, weight) + p @ mlp(embed(x, factors, fields), coefs, intercepts)
+
+
+def deep_fm(x, intercept, weight, factors, fields, network, coefs, intercepts, norms, p):
+    """With a network (W, b, h) the interactions are weighed by attention."""
+    pooled, k = pool(x, factors, network), len(factors[0])
+    deep = mlp(embed(x, factors, fields), coefs, intercepts, norms)
+    return linear(x, intercept, weight) + p[:k] @ pooled + p[k:] @ deep
 
 
 def deep_cross(x, intercept, factors, fields, units, p):
@@ -97,16 +120,20 @@ def deep_cross(x, intercept, factors, fields, units, p):
     return intercept + p @ z
 
 
+def pool(x, factors, network=None):
+    """The pooled vector of a row; with a network (W, b, h) the pairs are weighed by attention."""
+    pooled = np.zeros(len(factors[0]))
+    if network is not None:
+        _, vectors, weights = attention(x, factors, *network)
+        return sum((a * vector for a, vector in zip(weights, vectors, strict=True)), pooled)
+    for (i, x_i), (j, x_j) in combinations(entries(x), 2):
+        pooled += factors[i] * factors[j] * x_i * x_j
+    return pooled
+
+
 def nfm(x, intercept, weight, factors, network, coefs, intercepts, p):
     """With a network (W, b, h) the interactions are weighed by attention."""
-    pooled = np.zeros(len(factors[0]))
-    if network is None:
-        for (i, x_i), (j, x_j) in combinations(entries(x), 2):
-            pooled += factors[i] * factors[j] * x_i * x_j
-    else:
-        _, vectors, weights = attention(x, factors, *network)
-        pooled = sum((a * vector for a, vector in zip(weights, vectors, strict=True)), pooled)
-    return linear(x, intercept, weight) + p @ mlp(pooled, coefs, intercepts)
+    return linear(x, intercept, weight) + p @ mlp(pool(x, factors, network), coefs, intercepts)
 
 
 def predict(model, X):

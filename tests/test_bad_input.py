@@ -79,7 +79,7 @@ UNSORTED = doubled(X)
 
 def own(name):
     """Return the parameters that keep an estimator small."""
-    return SMALL | ({"hidden_layer_sizes": (3,)} if name.startswith(("NFM", "WideDeep", "DeepCross")) else {})
+    return SMALL | ({"hidden_layer_sizes": (3,)} if name.startswith(("NFM", "WideDeep", "Deep")) else {})
 
 
 @cache
@@ -412,7 +412,9 @@ def test_nan_and_rows_too_large_are_refused_by_every_model(name):
     assert np.array_equal(model.predict(X), expected)
 
 
-@pytest.mark.parametrize("name", ["FFMRegressor", "WideDeepClassifier", "DeepCrossRegressor"])
+@pytest.mark.parametrize(
+    "name", ["FFMRegressor", "FwFMRegressor", "DeepFMClassifier", "WideDeepClassifier", "DeepCrossRegressor"]
+)
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -440,6 +442,7 @@ def test_invalid_hidden_sizes_are_refused(sizes):
 
 FRACTION, SIZE, AMOUNT, SWITCH = [-0.1, 1.0, np.nan, "a"], [0, -1, 2.5, "2", None], [-1, np.inf, np.nan, "a"], [2, "no"]
 OUT_OF_RANGE = {
+    "batch_norm": SWITCH,
     "n_factors": [*SIZE, 10**13],
     "attention_size": SIZE,
     "order": [1, 2.5, "3"],

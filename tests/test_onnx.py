@@ -15,9 +15,14 @@ from skafm import (
     AFMRegressor,
     BayesianFMClassifier,
     BayesianFMRegressor,
+    DeepFMClassifier,
+    DeepFMRegressor,
     FMClassifier,
     FMRegressor,
+    FwFMClassifier,
+    FwFMRegressor,
     HOFMRegressor,
+    WideDeepRegressor,
 )
 from skafm.onnx import to_onnx
 
@@ -115,6 +120,27 @@ def test_graph_has_the_link_of_the_loss(loss, clip):
     compare(model, sparse.csr_matrix(2 * X), 1e-12)
 
 
+FIELDS = {"fields": [0, 0, 1, 2, 1, 2, 0, 3, 3]}
+DEEP = FIELDS | {"hidden_layer_sizes": (5, 4), "learning_rate": 0.01}
+WITH_FIELDS = {
+    "FwFM": (FwFMRegressor, FwFMClassifier, FIELDS),
+    "DeepFM": (DeepFMRegressor, DeepFMClassifier, DEEP | {"batch_norm": False}),
+    "parallel AFM": (DeepFMRegressor, DeepFMClassifier, DEEP | {"pooling": "attention", "batch_norm": True}),
+}
+
+
+@pytest.mark.parametrize("name", WITH_FIELDS)
+@pytest.mark.parametrize("target", ["one number", "two numbers", "three classes"])
+def test_graph_of_a_model_with_fields_predicts_as_the_model_does(name, target):
+    regressor, classifier, own = WITH_FIELDS[name]
+    Estimator = classifier if "classes" in target else regressor
+    compare(Estimator(**SETTINGS | own).fit(X, TARGETS[target][0]), sparse.csr_matrix(X), 1e-10)
+
+
+def test_graph_of_wide_and_deep_predicts_as_the_model_does():
+    compare(WideDeepRegressor(**SETTINGS | DEEP).fit(X, Y), sparse.csr_matrix(X), 1e-10)
+
+
 def test_attention_far_apart_is_no_overflow():
     model = AFMRegressor(**SETTINGS).fit(X, Y)
     model.attention_projection_ = model.attention_projection_ + 1e4
@@ -140,10 +166,7 @@ def test_model_that_is_not_fitted_is_refused():
 
 
 def test_model_without_a_graph_is_refused():
-    with pytest.raises(
-        TypeError,
-        match=r"must be a regressor, .* of FM or AFM, .* or a Pipeline that ends in one, got HOFMRegressor",
-    ):
+    with pytest.raises(TypeError, match=r"must be .* of FM, .* or BayesianFM, or a Pipeline .*, got HOFMRegressor"):
         to_onnx(HOFMRegressor())
 
 
@@ -161,12 +184,21 @@ def test_targets_too_far_from_zero_for_the_graph_are_refused():
 
 
 @pytest.mark.parametrize("outputs", [1, 2])
-def test_rows_that_lack_one_hot_fields(outputs):
+@pytest.mark.parametrize(
+    ("Estimator", "own"),
+    [
+        (AFMRegressor, {}),
+        (FwFMRegressor, {}),
+        (DeepFMRegressor, {"hidden_layer_sizes": (4,), "learning_rate": 0.01, "pooling": "attention"}),
+    ],
+    ids=["AFM", "FwFM", "parallel AFM"],
+)
+def test_rows_that_lack_one_hot_fields(Estimator, own, outputs):
     rng = np.random.default_rng(0)
     one_hot = np.concatenate([np.eye(4)[rng.integers(4, size=60)], np.eye(3)[rng.integers(3, size=60)]], axis=1)
     rows = np.column_stack([one_hot, rng.normal(size=60) * (rng.random(60) < 0.5)])
     y = (rows @ rng.normal(size=(8, 2)) + rows[:, :1] * rows[:, 4:6])[:, :outputs].squeeze()
-    model = AFMRegressor(**SETTINGS).fit(rows, y)
+    model = Estimator(**SETTINGS | own).fit(rows, y)
     assert len(model._missing_bounds) == 4
     rows[:20, :4] = 0
     rows[10:30, 4:7] = 0

@@ -104,6 +104,19 @@ def test_seeds_and_trials_of_table_2_are_the_same_number_for_each_method(folder,
         assert f"\n{method}" in table
 
 
+def test_leaderboard_has_scores_of_each_split_and_of_the_mean(folder, monkeypatch, capsys):
+    methods = ["LR", "FM", "parallel AFM"]
+    runs = run("leaderboard", folder, monkeypatch, "--methods", *methods, "--trials", "1", "--seeds", "2")
+    assert sorted(each["key"]["method"] for each in runs) == sorted(2 * methods)
+    for each in runs:
+        for split in ("validation", "test"):
+            assert 0 < each[split]["auc"] <= 1
+            assert each[split]["log_loss"] > 0
+            assert len(each["probability"][split]) == 100
+    table = capsys.readouterr().out
+    assert all(f"\n{method} " in table for method in methods)
+
+
 def test_table_1_attention_and_scores_give_the_prediction(folder, monkeypatch, capsys):
     run("table1", folder, monkeypatch)
     lines = [line for line in capsys.readouterr().out.splitlines() if line[:1] in "123"]

@@ -80,10 +80,12 @@ class Record:
         Its name, and with data set and embedding size the file's.
     fit : callable
         Takes the options, the splits and a run's key, a dict, and returns a fitted model.
+    measure : callable, optional
+        Takes the model and the splits, and returns a dict: how good the model is. By default its RMSE on each split.
     """
 
-    def __init__(self, options, experiment, fit):
-        self.options, self.fit = options, fit
+    def __init__(self, options, experiment, fit, measure=None):
+        self.options, self.fit, self.measure = options, fit, measure or measure_rmse
         options.out.mkdir(parents=True, exist_ok=True)
         self.path = options.out / f"{experiment}_{options.name}_{options.factors}.jsonl"
         lines = self.path.read_text().splitlines() if self.path.exists() else []
@@ -109,7 +111,8 @@ class Record:
             self.splits = load(self.options)
         start = time.perf_counter()
         model = self.fit(self.options, self.splits, key)
-        run = {"key": key, **report(model, self.splits, time.perf_counter() - start)}
+        seconds = time.perf_counter() - start
+        run = {"key": key, **self.measure(model, self.splits), **report(model, seconds)}
         with self.path.open("a") as file:
             file.write(json.dumps(run) + "\n")
         self.runs.append(run)
@@ -123,10 +126,14 @@ def draw_bar(done, n, key):
     print(f"\r[{'#' * (30 * done // n):<30}] {done}/{n} {what:<60.60}", end=end, file=sys.stderr, flush=True)
 
 
-def report(model, splits, seconds):
-    """Return what is to be known of a run."""
+def measure_rmse(model, splits):
+    """Return the error on each split."""
+    return {"rmse": {split: round(rmse(model, *rows), 5) for split, rows in splits.items()}}
+
+
+def report(model, seconds):
+    """Return what else is to be known of a run."""
     return {
-        "rmse": {split: round(rmse(model, *rows), 5) for split, rows in splits.items()},
         "epochs": model.n_iter_,
         "best_epoch": model.best_iter_,
         "curves": getattr(model, "curves", None),
@@ -149,6 +156,6 @@ def plain(value):
 def count_parameters(model):
     """Return the number of trained parameters of a model."""
     trained = "intercept_ linear_coef_ factors_ projection_ coefs_ intercepts_ coefs_in_ coefs_out_ norm_scales_ "
-    trained += "norm_shifts_ attention_coef_ attention_intercept_ attention_projection_"
+    trained += "norm_shifts_ attention_coef_ attention_intercept_ attention_projection_ field_weights_"
     arrays = [vars(model)[name] for name in trained.split() if name in vars(model)]
     return sum(sum(np.size(each) for each in array) if isinstance(array, list) else np.size(array) for array in arrays)

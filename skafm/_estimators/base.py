@@ -39,10 +39,17 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
     """"regression", "classification" or "ranking"."""
     _fits_linear_first: bool = True
     """Whether training begins with the linear model if the penalty on w is "auto"."""
+    _lowers_rate: bool = False
+    """Whether training goes on with a tenth of the learning rate once it would stop."""
     _target_scale: tuple[np.ndarray, np.ndarray]
     """Shift and scale, () or (n_outputs,), from the raw score of training to that of the fitted attributes."""
 
     _parameter_constraints = TRAINING
+
+    @property
+    def _table_penalty(self):
+        """Factor C of "auto" penalties that more rows do not outweigh; 0 for priors, see ``regularization``."""
+        return 0.0
 
     @abstractmethod
     def _build_module(self, data, n_outputs, **factory):
@@ -284,7 +291,7 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
             if getattr(self, "l2_linear", None) == "auto" and self.scoring == "loss":
                 required_gain = trainer.required_gain(validation)
             trainer.halve_linear(dataset)
-        stop = StoppingCriterion(self.max_iter, self.tol, self.n_iter_no_change)
+        stop = StoppingCriterion(self.max_iter, self.tol, self.n_iter_no_change, self._lowers_rate)
         fitted = lambda: self._fitted_attributes(trainer)  # noqa: E731
         reported = {"verbose": self.verbose and dataset.group.rank == 0, "task": task, "fitted": fitted}
         return run_epochs(trainer, dataset, score, stop, initial=initial, required_gain=required_gain, **reported)

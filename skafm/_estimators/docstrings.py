@@ -40,6 +40,13 @@ l2_factors : float or "auto", default="auto"
     to such a number: ``0.003 + 2 min(c', 1) r_i / n_i`` for feature i, where n_i is the number of training rows in
     which it is non-zero, r_i the root mean square of its values in them, and c' ``l2_scale_`` rounded to a power of 4.
     In ``partial_fit`` it is 0.003.""",
+    "deep_l2": """\
+l2_linear, l2_factors : float or "auto", default="auto"
+    L2 penalties on w and V; at least 0. A feature is penalized once for each row in which it is non-zero. With batch
+    normalization "auto" is ``0.025 n r_i / n_i`` for feature i, where n_i is the number of the n training rows in which
+    it is non-zero, weighted, and r_i the root mean square of its values in them: 0.025 times the squared norm of w and
+    V is added to the mean loss, so that rare features stay near 0. Without, "auto" is as in an FM: priors, and a linear
+    model that is fitted first. In ``partial_fit`` it is 0 for w; for V it is 0.01 in regressors, else 0.003.""",
     "ranking_loss": """\
 loss : {"pairwise", "softmax", "lambdarank"}, default="pairwise"
     What training minimizes: the mean over the rows of the loss of their query.
@@ -268,6 +275,14 @@ n_features_in_ : int
 feature_names_in_ : ndarray of shape (n_features,)
     Names of features seen during ``fit``. Defined only if X has feature names that are all strings.""",
 }
+
+_TEXT["deep_schedule"] = _TEXT["schedule"].replace(
+    """n_iter_no_change : int, default=5
+    Number of epochs without sufficient improvement, see ``tol``, after which training stops; at least 1.""",
+    """n_iter_no_change : int, default=2
+    Number of epochs without sufficient improvement, see ``tol``, after which training continues from its best epoch
+    with a tenth of the learning rate and, the second time, stops; at least 1.""",
+)
 
 
 def fill_docstring(estimator):

@@ -17,6 +17,8 @@ class StoppingCriterion(NamedTuple):
     tol: float
     n_iter_no_change: int
     """Stop if the best of this many epochs is not better than the best before them by more than ``tol``."""
+    lowers_rate: bool = False
+    """Whether training goes on from the best epoch with a tenth of the learning rate, once, before it stops so."""
 
 
 class History(NamedTuple):
@@ -69,7 +71,7 @@ def run_epochs(trainer, dataset, score, stop, *, initial=None, required_gain=Non
     initial_score, snapshot = (-np.inf, None) if initial is None else initial
     history, done = History([], [], [], initial_score), False
     losses, scores, candidates, _ = history
-    epochs = trainer.epochs(dataset)
+    epochs, patience = trainer.epochs(dataset), _Patience(stop, dataset.group)
     try:
         while len(losses) < stop.max_iter and not done:
             started, epoch = time.perf_counter(), None if task is None else task.begin_epoch()
@@ -83,7 +85,7 @@ def run_epochs(trainer, dataset, score, stop, *, initial=None, required_gain=Non
                     snapshot = trainer.snapshot(snapshot)
             if verbose:
                 _print_epoch(history, stop.max_iter, time.perf_counter() - started)
-            done = no_improvement([-each for each in scores] or losses, stop.tol, stop.n_iter_no_change)
+            done = patience.is_over([-each for each in scores] or losses, trainer, snapshot)
             done |= task is not None and task.end_epoch(epoch, fitted)
             done = any(dataset.group.all_gather(done))
     except KeyboardInterrupt:
@@ -100,9 +102,35 @@ def run_epochs(trainer, dataset, score, stop, *, initial=None, required_gain=Non
     return history
 
 
-def no_improvement(losses, tol, n):
-    """Return whether the best of the last n losses is not below the best before them by more than ``tol``."""
-    return len(losses) > n and min(losses[-n:]) >= min(losses[:-n]) - tol
+class _Patience:
+    """How long a training without improvement goes on.
+
+    Parameters
+    ----------
+    stop : StoppingCriterion
+    group : ProcessGroup
+    """
+
+    def __init__(self, stop, group):
+        self.stop, self.group = stop, group
+        self.first, self.may_lower = 0, stop.lowers_rate
+
+    def is_over(self, losses, trainer, snapshot):
+        """Return whether training should stop; the first time it lowers the learning rate instead, if it may."""
+        over = no_improvement(losses, self.stop.tol, self.stop.n_iter_no_change, self.first)
+        if not self.may_lower or not any(self.group.all_gather(over)):
+            return over
+        self.first, self.may_lower = len(losses), False
+        trainer.lower_learning_rate(snapshot)
+        return False
+
+
+def no_improvement(losses, tol, n, first=0):
+    """Return whether the best of the last n losses is not below the best before them by more than ``tol``.
+
+    Loss number ``first`` is the first that may be among the last n.
+    """
+    return len(losses) > n and len(losses) - first >= n and min(losses[-n:]) >= min(losses[:-n]) - tol
 
 
 def _print_epoch(history, max_iter, seconds):

@@ -30,8 +30,8 @@ class ExplainMixin(FittedModel):
         Returns
         -------
         Explanation
-            Intercept, linear terms and interactions. Their sum is ``predict`` of a regressor, before ``clip``, and
-            ``decision_function`` of a classifier.
+            Intercept, linear terms and interactions, and of a DeepFM the term of its perceptron. Their sum is
+            ``predict`` of a regressor, before ``clip``, and ``decision_function`` of a classifier.
 
         Raises
         ------
@@ -62,7 +62,11 @@ class ExplainMixin(FittedModel):
             feature_names=self._resolve_feature_names(feature_names, X.shape[1]),
             outputs=outputs,
             missing_fields=self._missing_field_starts(X),
+            deep=self._deep_terms(module, compact),
         )
+
+    def _deep_terms(self, module, rows):
+        """Return what the raw score of each row has beside linear terms and interactions; None if nothing."""
 
     def top_interactions(self, X, n=20, *, by="contribution", fields=None, feature_names=None, min_support=1):
         """Return the pairs of features, or of fields, with the strongest interactions over many rows.

@@ -9,14 +9,12 @@ from skafm._estimators.parameters import (
     CLASSIFICATION,
     HIDDEN_LAYERS,
     INITIALIZATION,
+    POOLING,
     REGRESSION,
     TRAINING,
     check_hidden_layer_sizes,
 )
 from skafm._estimators.regression import Regression
-from skafm._estimators.sklearn_compat import StrOptions
-
-_POOLING = {"pooling": [StrOptions({"sum", "attention"})]}
 
 
 class _NFM(FMInitialization):
@@ -153,7 +151,7 @@ class NFMRegressor(Regression, _NFM):
     array([0., 1., 1., 0.])
     """
 
-    _parameter_constraints = TRAINING | HIDDEN_LAYERS | INITIALIZATION | ATTENTION | _POOLING | REGRESSION
+    _parameter_constraints = TRAINING | HIDDEN_LAYERS | INITIALIZATION | ATTENTION | POOLING | REGRESSION
 
     def __init__(
         self,
@@ -301,7 +299,7 @@ class NFMClassifier(Classification, _NFM):
     array(['no', 'yes', 'yes', 'no'], dtype='<U3')
     """
 
-    _parameter_constraints = TRAINING | HIDDEN_LAYERS | INITIALIZATION | ATTENTION | _POOLING | CLASSIFICATION
+    _parameter_constraints = TRAINING | HIDDEN_LAYERS | INITIALIZATION | ATTENTION | POOLING | CLASSIFICATION
 
     def __init__(
         self,

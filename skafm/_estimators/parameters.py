@@ -54,6 +54,7 @@ ATTENTION = {
     "attention_size": [Interval(Integral, 1, None, closed="left")],
     "l2_attention": [Interval(Real, 0, None, closed="left")],
 }
+POOLING = {"pooling": [StrOptions({"sum", "attention"})]}
 INITIALIZATION = {
     "init": [StrOptions({"random", "fm"}), HasMethods(["fit", "predict"])],
     "freeze_init": ["boolean"],

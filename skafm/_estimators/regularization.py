@@ -3,6 +3,9 @@
 With "auto" the penalty of feature i in each row in which it is not zero is ``base + c P r_i / n_i``, where n_i is the
 number of such training rows and r_i the root mean square of its values in them. For V c is rounded to a power of 4, and
 at most 1. The second term is a prior: over all rows it amounts to ``c P r_i``, so that more data outweighs it.
+
+Where batch normalization makes the scale of V indifferent, "auto" is ``C n r_i / n_i`` for w and V, with n rows: over
+all rows it is ``C`` times the squared norm of the tables, beside the mean loss, however many the rows are.
 """
 
 import math
@@ -36,7 +39,11 @@ def penalties(estimator, dataset, *, stream):
     if not auto or stream:  # the rows of a stream to come are not known
         return values
     weight, scale = feature_statistics(dataset)
-    c, share = getattr(estimator, "l2_scale_", 1.0), (scale / weight).nan_to_num(0.0)  # (n_features,)
+    share = (scale / weight).nan_to_num(0.0)  # (n_features,)
+    if estimator._table_penalty:
+        n = dataset.group.all_reduce_sum(len(dataset.rows)) * dataset.mean_weight
+        return values | dict.fromkeys(auto, estimator._table_penalty * n * share)
+    c = getattr(estimator, "l2_scale_", 1.0)
     # Where main effects are weak, interactions may be strong: their prior does not become stronger, too.
     scales = {"linear.weight": c / estimator._n_averaged(dataset.target), "factors": min(_nearest_scale(c), 1.0)}
     return values | {name: base[name] + prior[name] * scales[name] * share for name in auto}
@@ -67,6 +74,8 @@ def _linear_prior(estimator, module, dataset):
     from skafm._training.feature_statistics import feature_statistics
 
     if getattr(estimator, "l2_linear", None) != "auto" or not estimator._fits_linear_first:
+        return None
+    if estimator._table_penalty:  # weights would take long to shrink to what it leaves of them
         return None
     scale = feature_statistics(dataset).scale
     few = int(scale.count_nonzero()) * module.linear.intercept.numel() <= _MAX_WEIGHTS

@@ -24,8 +24,8 @@ class _WideDeep(FieldsMixin, FMInitialization):
         "linear.weight": "linear_coef_",
         "factors": "factors_",
         "fields": "fields_",
-        "mlp.coefs": "coefs_",
-        "mlp.intercepts": "intercepts_",
+        "deep.mlp.coefs": "coefs_",
+        "deep.mlp.intercepts": "intercepts_",
         "projection": "projection_",
     }
     _penalties = {"linear.weight": "l2_linear", "factors": "l2_factors"}

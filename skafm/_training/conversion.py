@@ -150,3 +150,15 @@ def iter_pair_terms(model: Any, X: Any, device: torch.device, memory: int) -> It
     for part, rows in split_batch(batch, cost, memory // 4):
         first, *others = model.pair_terms(*rows, chunk_elements=memory // 64)
         yield tuple(each.numpy(force=True) for each in (first + part.start, *others))
+
+
+@torch.no_grad()
+def deep_terms(model: Any, X: Any, device: torch.device, memory: int) -> NDArray[Any]:
+    """Return the term of the raw score, (n_samples,) or (n_samples, C), that the perceptron of a model has."""
+    model.train(False)
+    batch = CSRRows.from_scipy(X, device).slice(0, X.shape[0])
+    costs = model._bytes_per_row(batch.offsets.diff())
+    terms: NDArray[Any] = torch.cat([model.deep_term(*rows) for _, rows in split_batch(batch, costs, memory)]).numpy(
+        force=True
+    )
+    return terms

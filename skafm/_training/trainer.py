@@ -189,6 +189,12 @@ class Trainer:
             into[name].copy_(parameter.detach())
         return into
 
+    def lower_learning_rate(self, snapshot: Mapping[str, Tensor] | None) -> None:
+        """Continue with a tenth of the learning rate, from the parameters of a snapshot if there is one."""
+        self.optimizer.learning_rate /= 10
+        if snapshot is not None:
+            self.restore(snapshot)
+
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
         """Set the parameters to those of a snapshot."""
         with torch.no_grad():

@@ -29,7 +29,7 @@ class DefaultNames:
 
 
 class Explanation:
-    """Additive terms of the raw score of each row: intercept, linear terms and interactions.
+    """Additive terms of the raw score of each row: intercept, linear terms, interactions and a perceptron's term.
 
     The terms of a row sum to ``predict`` of a regressor, before ``clip``, or to ``decision_function`` of a classifier.
     ``len`` returns the number of rows; indexing with an integer or a slice selects rows.
@@ -56,6 +56,8 @@ class Explanation:
         Classes, or indices of the targets, if there are several raw scores; otherwise None.
     missing_fields : ndarray of shape (n_fields,)
         The last ``n_fields`` features stand for fields that a row lacks: the first feature of each of these fields.
+    deep : ndarray of shape (n_rows,) or (n_rows, n_outputs), or None
+        Term of the perceptron of a model that has one beside the pairs; otherwise None. It has no parts.
     linear_std, interaction_std : ndarray, shaped as ``linear`` and ``interaction``, or None
         Standard deviations over the draws of a Bayesian model; otherwise None.
 
@@ -93,6 +95,7 @@ class Explanation:
         feature_names,
         outputs=None,
         missing_fields=(),
+        deep=None,
         linear_std=None,
         interaction_std=None,
     ):
@@ -109,6 +112,7 @@ class Explanation:
         self._names = feature_names
         self.outputs = outputs
         self.missing_fields = missing_fields
+        self.deep = deep
         self.linear_std = linear_std
         self.interaction_std = interaction_std
 
@@ -132,7 +136,7 @@ class Explanation:
         total = np.zeros((self.n_rows, *np.shape(self.intercept))) + self.intercept
         np.add.at(total, self.linear_rows, self.linear)
         np.add.at(total, self.rows, self.contribution)
-        return total
+        return total if self.deep is None else total + self.deep
 
     def __len__(self):
         """Return the number of rows."""
@@ -164,6 +168,7 @@ class Explanation:
             feature_names=self._names,
             outputs=self.outputs,
             missing_fields=self.missing_fields,
+            deep=None if self.deep is None else self.deep[start:stop],
             linear_std=None if self.linear_std is None else self.linear_std[entries],
             interaction_std=None if self.interaction_std is None else self.interaction_std[pairs],
         )
@@ -174,9 +179,9 @@ class Explanation:
         Returns
         -------
         DataFrame
-            Table with the columns row, term ("intercept", "linear" or "interaction"), feature_i, feature_j, attention,
-            interaction and contribution; with several outputs also the column output, after row. Of a Bayesian model
-            also std, the standard deviation of a contribution; that of the intercept is nan.
+            Table with the columns row, term ("intercept", "linear", "interaction" or "deep"), feature_i, feature_j,
+            attention, interaction and contribution; with several outputs also the column output, after row. Of a
+            Bayesian model also std, the standard deviation of a contribution; that of the intercept is nan.
 
         Raises
         ------
@@ -194,19 +199,28 @@ class Explanation:
     def _frame(self, pandas, output):
         """Return the table of one output: ``output`` is its index in a tuple, or () if there is only one."""
         of_output = (slice(None), *output)
-        names, sizes = self._names, (self.n_rows, len(self.linear), len(self.rows))
+        names, rows = self._names, np.arange(self.n_rows)
+        deep = np.empty((0, *np.shape(self.intercept))) if self.deep is None else self.deep
+        sizes = (self.n_rows, len(self.linear), len(self.rows), len(deep))
         missing = np.full(sizes[0] + sizes[1], np.nan)  # of intercepts and linear terms
+        of_deep = np.full(len(deep), np.nan)
         columns = {
-            "row": (np.arange(self.n_rows), self.linear_rows, self.rows),
-            "term": [np.repeat(np.array(["intercept", "linear", "interaction"], dtype=object), sizes)],
-            "feature_i": (np.full(self.n_rows, np.nan, object), names[self.linear_features], names[self.feature_i]),
-            "feature_j": (missing.astype(object), names[self.feature_j]),
-            "attention": (missing, self.attention),
-            "interaction": (missing, self.interaction[of_output]),
+            "row": (rows, self.linear_rows, self.rows, rows[: len(deep)]),
+            "term": [np.repeat(np.array(["intercept", "linear", "interaction", "deep"], dtype=object), sizes)],
+            "feature_i": (
+                np.full(self.n_rows, np.nan, object),
+                names[self.linear_features],
+                names[self.feature_i],
+                of_deep.astype(object),
+            ),
+            "feature_j": (missing.astype(object), names[self.feature_j], of_deep.astype(object)),
+            "attention": (missing, self.attention, of_deep),
+            "interaction": (missing, self.interaction[of_output], of_deep),
             "contribution": (
                 np.full(self.n_rows, self.intercept[output]),
                 self.linear[of_output],
                 self.contribution[of_output],
+                deep[of_output],
             ),
         }
         if self.linear_std is not None:

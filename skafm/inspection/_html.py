@@ -65,7 +65,7 @@ def _row_html(number, explanation, n_terms):
 
 def _term_html(term, widest):
     """Return a line: features, attention, contribution, and a bar whose color depends on the sign."""
-    features = escape(str(term.feature_i))
+    features = "deep part" if term.term == "deep" else escape(str(term.feature_i))
     if term.term == "interaction":
         features += f" &times; {escape(str(term.feature_j))}"
     output = f'<td class="term">{escape(str(term.output))}</td>' if hasattr(term, "output") else ""

@@ -187,7 +187,7 @@ def _select_output(explanation, output):
 
 def _term_label(term, has_attention):
     """Return the label of a term: its features, and its attention if the model has any."""
-    if term.term == "linear":
-        return str(term.feature_i)
+    if term.term != "interaction":
+        return "deep part" if term.term == "deep" else str(term.feature_i)
     attention = f"  (attention {term.attention:.2f})" if has_attention else ""
     return f"{term.feature_i} × {term.feature_j}{attention}"  # noqa: RUF001 a times sign

@@ -38,7 +38,7 @@ class Model(nn.Module, ABC):
 
     _per_feature: ClassVar[tuple[str, ...]] = ("linear.weight", "factors")
     """Names of the parameters with one row for each feature; the values x_i enter only as products with these rows."""
-    _needs_whole_batch: ClassVar[bool] = False
+    _needs_whole_batch: bool = False
     """Whether rows of a batch depend on one another in training; ``forward`` then takes their weights as ``weight``."""
     _predict_batch_size: ClassVar[int] = 2**14
     """Most rows that are predicted at once."""

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from skafm.nn import functional
 
+_EPSILON = 1e-5
+"""Is added to variances before their square root is divided by."""
+
 
 class ParameterFactory(NamedTuple):
     """Creates parameters, with one random generator, device and dtype."""
@@ -38,8 +41,47 @@ class ParameterFactory(NamedTuple):
         return self.normal(*(() if n_outputs is None else (n_outputs,)), n_in, std=n_in**-0.5)
 
 
+class BatchNorm(nn.Module):
+    """Batch normalization of several layers, weighted, and its running statistics (Ioffe and Szegedy, 2015).
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Number of units of each layer.
+    factory : ParameterFactory
+        Creates the initial parameters.
+    """
+
+    def __init__(self, sizes: Sequence[int], factory: ParameterFactory) -> None:
+        super().__init__()
+        self.scales = nn.ParameterList(factory.constant(size, value=1.0) for size in sizes)
+        self.shifts = nn.ParameterList(factory.constant(size) for size in sizes)
+        # Running statistics for prediction are parameters that are not trained, so that they are stored and loaded.
+        self.n_batches = factory.constant().requires_grad_(False)
+        self.means = nn.ParameterList(factory.constant(size).requires_grad_(False) for size in sizes)
+        self.variances = nn.ParameterList(factory.constant(size, value=1.0).requires_grad_(False) for size in sizes)
+
+    @torch.no_grad()
+    def count_batch(self) -> None:
+        """Count a batch of training, before its layers are normalized."""
+        self.n_batches.add_(1)
+
+    def forward(self, layer: int, z: Tensor, weight: Tensor | None) -> Tensor:
+        """Return the normalized inputs (B, size) of the units of a layer; training weights the rows by (B,)."""
+        mean, variance, affine = self.means[layer], self.variances[layer], (self.scales[layer], self.shifts[layer])
+        if not self.training:
+            return normalize(z, mean, variance, *affine)
+        normalized, batch_mean, batch_variance = normalize_batch(z, weight, *affine)
+        with torch.no_grad():
+            # The mean of the first ten batches, then an exponential moving average.
+            momentum = self.n_batches.reciprocal().clamp(min=0.1)
+            mean.lerp_(batch_mean, momentum)
+            variance.lerp_(batch_variance, momentum)
+        return normalized
+
+
 class MLP(nn.Module):
-    """Hidden layers ``z <- dropout(ReLU(z W + b))``.
+    """Hidden layers ``z <- dropout(ReLU(norm(z W + b)))``.
 
     Parameters
     ----------
@@ -49,18 +91,30 @@ class MLP(nn.Module):
         Probability of dropping each hidden unit of a row in training; at least 0 and below 1.
     factory : ParameterFactory
         Creates the initial parameters; its generator draws dropout, too.
+    batch_norm : bool, default=False
+        Whether ``norm`` is batch normalization; by default it is nothing.
     """
 
-    def __init__(self, sizes: Sequence[int], dropout: float, factory: ParameterFactory) -> None:
+    norm: BatchNorm | None
+
+    def __init__(
+        self, sizes: Sequence[int], dropout: float, factory: ParameterFactory, *, batch_norm: bool = False
+    ) -> None:
         super().__init__()
         self.dropout, self.generator = dropout, factory.generator
         self.coefs = nn.ParameterList(factory.he_normal(*pair) for pair in pairwise(sizes))
         self.intercepts = nn.ParameterList(factory.constant(size) for size in sizes[1:])
+        self.norm = BatchNorm(sizes[1:], factory) if batch_norm else None
+        for intercept in self.intercepts:  # that normalization takes out again: of its gradient only rounding is left
+            intercept.requires_grad_(not batch_norm)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Return the last hidden layer (B, sizes[-1]) of an input (B, sizes[0])."""
-        for coef, intercept in zip(self.coefs, self.intercepts, strict=True):
-            z = torch.addmm(intercept, z, coef).relu()  # (B, n_out)
+    def forward(self, z: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the last hidden layer (B, sizes[-1]) of an input (B, sizes[0]), whose rows have weights (B,)."""
+        if self.norm is not None and self.training:
+            self.norm.count_batch()
+        for layer, (coef, intercept) in enumerate(zip(self.coefs, self.intercepts, strict=True)):
+            z = torch.addmm(intercept, z, coef)  # (B, n_out)
+            z = (z if self.norm is None else self.norm(layer, z, weight)).relu()
             if self.training and self.dropout > 0:
                 z = z * functional.dropout_mask(z.shape, self.dropout, self.generator, z)
         return z
@@ -85,49 +139,35 @@ class ResidualUnits(nn.Module):
         super().__init__()
         self.dropout, self.generator = dropout, factory.generator
         self.coefs_in = nn.ParameterList(factory.he_normal(n_in, size) for size in sizes)  # W
-        self.scales = nn.ParameterList(factory.constant(size, value=1.0) for size in sizes)
-        self.shifts = nn.ParameterList(factory.constant(size) for size in sizes)
-        # Running statistics for prediction are parameters that are not trained, so that they are stored and loaded.
-        self.n_batches = factory.constant().requires_grad_(False)
-        self.means = nn.ParameterList(factory.constant(size).requires_grad_(False) for size in sizes)
-        self.variances = nn.ParameterList(factory.constant(size, value=1.0).requires_grad_(False) for size in sizes)
+        self.norm = BatchNorm(sizes, factory)
         self.coefs_out = nn.ParameterList(factory.he_normal(size, n_in) for size in sizes)  # U
         self.intercepts = nn.ParameterList(factory.constant(n_in) for _ in sizes)
 
     def forward(self, z: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the last unit's output (B, n_in); batch normalization is weighted by ``weight`` (B,)."""
-        units = (self.coefs_in, self.scales, self.shifts, self.means, self.variances, self.coefs_out, self.intercepts)
         if self.training:
-            with torch.no_grad():
-                # The mean of the first ten batches, then an exponential moving average.
-                momentum = self.n_batches.add_(1).reciprocal().clamp(min=0.1)
-        for coef_in, scale, shift, mean, variance, coef_out, intercept in zip(*units, strict=True):
-            hidden = z @ coef_in  # (B, size)
-            if self.training:
-                batch_mean, batch_variance = moments(hidden, weight)
-                with torch.no_grad():
-                    mean.lerp_(batch_mean, momentum)
-                    variance.lerp_(batch_variance, momentum)
-            else:
-                batch_mean, batch_variance = mean, variance
-            hidden = normalize(hidden, batch_mean, batch_variance, scale, shift).relu()
+            self.norm.count_batch()
+        units = zip(self.coefs_in, self.coefs_out, self.intercepts, strict=True)
+        for unit, (coef_in, coef_out, intercept) in enumerate(units):
+            hidden = self.norm(unit, z @ coef_in, weight).relu()  # (B, size)
             if self.training and self.dropout > 0:
                 hidden = hidden * functional.dropout_mask(hidden.shape, self.dropout, self.generator, hidden)
             z = (z + torch.addmm(intercept, hidden, coef_out)).relu()  # (B, n_in)
         return z
 
 
-def moments(z: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the weighted mean and variance (d,) of the rows of z (B, d), with weights (B,)."""
-    if weight is None:
-        variance, mean = torch.var_mean(z, dim=0, correction=0)
-        return mean, variance
+def normalize_batch(z: Tensor, weight: Tensor | None, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return z (B, d) normalized by its weighted mean and variance, and these (d,); the rows have weights (B,)."""
+    if weight is None:  # torch's is seven times as fast
+        normalized, mean, inverse_std = torch.native_batch_norm(z, scale, shift, None, None, True, 0.0, _EPSILON)
+        return normalized, mean, (inverse_std.pow(-2) - _EPSILON).clamp(min=0.0)
     share = weight / weight.sum()  # (B,)
     mean = share @ z  # (d,)
-    return mean, share @ (z - mean).square()
+    variance = share @ (z - mean).square()
+    return normalize(z, mean, variance, scale, shift), mean, variance
 
 
 def normalize(z: Tensor, mean: Tensor, variance: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Return ``scale (z - mean) / sqrt(variance + 1e-5) + shift`` (Ioffe and Szegedy, 2015): (B, d)."""
-    factor = scale * (variance + 1e-5).rsqrt()  # (d,)
+    factor = scale * (variance + _EPSILON).rsqrt()  # (d,)
     return torch.addcmul(shift - mean * factor, z, factor)

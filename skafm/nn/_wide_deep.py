@@ -7,9 +7,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from skafm.nn import _sparse_ops
 from skafm.nn._base import Model, TransposedBatch
-from skafm.nn._layers import MLP, ParameterFactory
+from skafm.nn._deep import FieldMLP
+from skafm.nn._layers import ParameterFactory
 from skafm.nn._linear import SparseLinear
 
 
@@ -68,23 +68,21 @@ class WideDeep(Model):
     ) -> None:
         super().__init__()
         factory, field_codes = ParameterFactory(generator, device, dtype), torch.as_tensor(fields)
-        self.n_fields = int(field_codes.max()) + 1
+        n_fields = int(field_codes.max()) + 1
         self.linear = SparseLinear(len(field_codes), n_outputs, device=device, dtype=dtype)
         self.factors = factory.normal(len(field_codes), n_factors, std=0.01)
         self.fields = nn.Parameter(field_codes.to(device), requires_grad=False)
-        self.mlp = MLP([self.n_fields * n_factors, *hidden_layer_sizes], dropout, factory)
+        self.deep = FieldMLP(n_fields, n_factors, hidden_layer_sizes, dropout, factory)
         self.projection = factory.projection(hidden_layer_sizes[-1], n_outputs)
-        self._elements_per_row = 2 * self.n_fields * n_factors + 4 * sum(hidden_layer_sizes)
 
     def forward(
         self, indices: Tensor, values: Tensor | None, offsets: Tensor, transposed: TransposedBatch | None = None
     ) -> Tensor:
         """Return the raw score, (B,) or (B, C), of each row; ``values=None`` means that all are 1."""
         batch = (indices, values, offsets, transposed)
-        embedded = _sparse_ops.field_sum(self.factors, self.fields, self.n_fields, *batch)  # (B, F, k)
         wide: Tensor = self.linear(*batch)
-        return wide + linear(self.mlp(embedded.flatten(1)), self.projection)
+        return wide + linear(self.deep(self.factors, self.fields, batch), self.projection)
 
     def _bytes_per_row(self, lengths: Tensor) -> Tensor:
         """Return the memory (B,) in bytes that rows of these lengths (B,) need, the parameters not counted."""
-        return 128 * lengths.long() + self.factors.element_size() * self._elements_per_row
+        return 128 * lengths.long() + self.factors.element_size() * self.deep.elements_per_row

@@ -16,7 +16,7 @@ def to_onnx(model, X=None):
 
     Parameters
     ----------
-    model : regressor, classifier or ranker of FM or AFM, Bayesian FM, or a Pipeline that ends in one
+    model : estimator of FM, AFM, FwFM, DeepFM, WideDeep or BayesianFM, or a Pipeline that ends in one
         Fitted model, such as an FMRegressor. Of a fitted search, such as GridSearchCV, the best estimator is converted.
     X : {array-like, DataFrame} of shape (n_samples, n_columns), default=None
         Rows as for ``predict``, of which the first is enough: the names and types of the inputs are taken from it. A
@@ -84,9 +84,10 @@ def to_onnx(model, X=None):
     """
     *transformers, final = unnest_pipeline(model)
     if not isinstance(final, CONVERTIBLE):
+        end = "" if final is model else f" that ends in {type(final).__name__}"
         raise TypeError(
-            "model must be a regressor, classifier or ranker of FM or AFM, a Bayesian FM, or a Pipeline that ends in "
-            f"one, got {type(model).__name__}{'' if final is model else f' that ends in {type(final).__name__}'}."
+            "model must be a regressor, classifier or ranker of FM, AFM, FwFM, DeepFM, WideDeep or BayesianFM, or a "
+            f"Pipeline that ends in one, got {type(model).__name__}{end}."
         )
     check_model(final)
     if X is not None:

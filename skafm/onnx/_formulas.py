@@ -13,6 +13,9 @@ from skafm._estimators.fitted_state import separate_intercept
 from skafm._estimators.regression_losses import fitted_loss
 from skafm.onnx._draws import add_probabilities
 
+_EPSILON = 1e-5
+"""Is added to the variances of batch normalization."""
+
 
 class Entries(NamedTuple):
     """Names of the results that hold the non-zero entries of all rows, ordered by row."""
@@ -97,15 +100,42 @@ def _label(graph, classes, scores):
 
 
 def _raw_scores(graph, model, entries):
-    """Return the raw scores (B, C): intercept, linear term and interaction."""
-    interaction = _afm_interaction if hasattr(model, "attention_coef_") else _fm_interaction
+    """Return the raw scores (B, C): intercept, linear term, interaction and deep part, those that the model has."""
     weights = np.atleast_2d(model.linear_coef_).T  # (n_features, C)
     if model._missing_rows:
         weights = np.concatenate([weights, model._missing_rows["linear.weight"].reshape(-1, weights.shape[1])])
     weights = graph.Gather(weights, entries.indices)  # (N, C)
     linear = graph.sum_rows(graph.Mul(weights, entries.data), entries.rows)  # (B, C)
     raw = graph.Add(np.atleast_1d(model.intercept_), linear)  # (B, C)
-    return graph.Add(raw, interaction(graph, model, entries))  # (B, C)
+    for term in _terms_of(model):
+        raw = graph.Add(raw, term(graph, model, entries))  # (B, C)
+    return raw
+
+
+def _terms_of(model):
+    """Return what a model has beside its linear part: functions of graph, model and entries."""
+    terms = []
+    if _interaction_projection(model).shape[1]:
+        attention = _afm_interaction if hasattr(model, "attention_coef_") else _fm_interaction
+        terms.append(_fwfm_interaction if hasattr(model, "field_weights_") else attention)
+    return [*terms, _deep_part] if hasattr(model, "coefs_") else terms
+
+
+def _interaction_projection(model):
+    """Return p (C, k), ones for a model without; (C, 0) if there is no interaction."""
+    p = np.atleast_2d(getattr(model, "projection_", np.ones_like(model.factors_[0])))
+    return p[:, : p.shape[1] - _n_hidden(model)]
+
+
+def _n_hidden(model):
+    """Return the size of the last hidden layer, 0 without one."""
+    return len(model.intercepts_[-1]) if hasattr(model, "coefs_") else 0
+
+
+def _table(model, name, attribute):
+    """Return a per-feature parameter with its rows for missing fields."""
+    table = getattr(model, attribute)
+    return np.concatenate([table, model._missing_rows.get(name, table[:0])])
 
 
 def _add_missing_fields(graph, model, entries):
@@ -140,20 +170,58 @@ def _add_missing_fields(graph, model, entries):
 
 def _fm_interaction(graph, model, entries):
     """``p' sum_{i<j} (v_i * v_j) x_i x_j``, by Rendle's identity ``p' 1/2 [(sum_i v_i x_i)^2 - sum_i (v_i x_i)^2]``."""
-    p = getattr(model, "projection_", np.ones_like(model.factors_[:1]))  # (C, k); an FM with one output has none
-    factors = np.concatenate([model.factors_, model._missing_rows.get("factors", model.factors_[:0])])
-    embedded = graph.Mul(graph.Gather(factors, entries.indices), entries.data)  # (N, k)
+    embedded = _embed(graph, model, entries)  # (N, k)
     total = graph.sum_rows(embedded, entries.rows)  # (B, k)
     squares = graph.sum_rows(graph.Mul(embedded, embedded), entries.rows)  # (B, k)
-    return graph.MatMul(graph.Sub(graph.Mul(total, total), squares), p.T / 2)  # (B, C)
+    return graph.MatMul(graph.Sub(graph.Mul(total, total), squares), _interaction_projection(model).T / 2)  # (B, C)
+
+
+def _embed(graph, model, entries):
+    """Return ``v_i x_i`` (N, k) of each entry."""
+    return graph.Mul(graph.Gather(_table(model, "factors", "factors_"), entries.indices), entries.data)
+
+
+def _field_sums(graph, model, entries, embedded):
+    """Return ``sum_{i in f} v_i x_i`` of each row and field: (B, F, k)."""
+    n_fields, k = int(model.fields_.max()) + 1, model.factors_.shape[1]
+    field = graph.Gather(_table(model, "fields", "fields_"), entries.indices)  # (N,)
+    cell = graph.Add(graph.Mul(entries.rows, np.array(n_fields)), field)  # (N,), row and field
+    n_cells = graph.Mul(graph.n_rows, np.array([n_fields]))  # (1,)
+    sums = graph.scatter(embedded, cell, initial=0, reduction="add", n_rows=n_cells)  # (B F, k)
+    return graph.Reshape(sums, graph.Concat(graph.n_rows, np.array([n_fields, k]), axis=0))
+
+
+def _fwfm_interaction(graph, model, entries):
+    """``1/2 p' [sum_fg r_fg S_f * S_g - sum_i r_{f(i) f(i)} (v_i x_i)^2]``, S_f the sum of a field's ``v_i x_i``."""
+    embedded = _embed(graph, model, entries)  # (N, k)
+    r = (model.field_weights_ + model.field_weights_.T) / 2  # (F, F)
+    sums = _field_sums(graph, model, entries, embedded)  # (B, F, k)
+    total = graph.ReduceSum(graph.Mul(sums, graph.MatMul(r, sums)), [1], keepdims=0)  # (B, k)
+    own = r.diagonal()[_table(model, "fields", "fields_")][:, None]  # (n_features, 1)
+    weighted = graph.Mul(graph.Mul(embedded, embedded), graph.Gather(own, entries.indices))  # (N, k)
+    pooled = graph.Sub(total, graph.sum_rows(weighted, entries.rows))  # (B, k)
+    return graph.MatMul(pooled, _interaction_projection(model).T / 2)  # (B, C)
+
+
+def _deep_part(graph, model, entries):
+    """``q' MLP([sum_{i in f} v_i x_i for each field f])``, with batch normalization by the running averages."""
+    sums = _field_sums(graph, model, entries, _embed(graph, model, entries))  # (B, F, k)
+    z = graph.Flatten(sums)  # (B, F k)
+    for layer, (coef, intercept) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
+        z = graph.Add(graph.MatMul(z, coef), intercept)  # (B, n_out)
+        if hasattr(model, "norm_scales_"):
+            factor = model.norm_scales_[layer] / np.sqrt(model.norm_variances_[layer] + _EPSILON)
+            z = graph.Mul(graph.Sub(z, model.norm_means_[layer]), factor.astype(graph.dtype))
+            z = graph.Add(z, model.norm_shifts_[layer])
+        z = graph.Relu(z)
+    return graph.MatMul(z, np.atleast_2d(model.projection_)[:, -_n_hidden(model) :].T)  # (B, C)
 
 
 def _afm_interaction(graph, model, entries):
     """``p' sum_{i<j} a_ij (v_i * v_j) x_i x_j``, the interaction term of Eq. 6."""
     left, right = _pairs(graph, entries)  # (P,)
     rows = graph.Gather(entries.rows, left)  # (P,)
-    factors = np.concatenate([model.factors_, model._missing_rows.get("factors", model.factors_[:0])])
-    embedded = graph.Mul(graph.Gather(factors, entries.indices), entries.data)  # (N, k)
+    embedded = _embed(graph, model, entries)  # (N, k)
     e = graph.Mul(graph.Gather(embedded, left), graph.Gather(embedded, right))  # (P, k)
     # a'_ij = h' ReLU(W e + b) (Eq. 5). Pairs with an explicit zero get no attention, as if the zero were not stored.
     hidden = graph.Relu(graph.Add(graph.MatMul(e, model.attention_coef_.T), model.attention_intercept_))  # (P, t)
@@ -166,7 +234,7 @@ def _afm_interaction(graph, model, entries):
     maximum = graph.scatter(logits, rows, initial=lowest, reduction="max")  # (B, 1)
     weights = graph.Exp(graph.Sub(logits, graph.Gather(maximum, rows)))  # (P, 1)
     denominator = graph.Max(graph.sum_rows(weights, rows), graph.scalar(1))  # (B, 1); below 1 only without pairs
-    scores = graph.MatMul(e, np.atleast_2d(model.projection_).T)  # (P, C), p' e
+    scores = graph.MatMul(e, _interaction_projection(model).T)  # (P, C), p' e
     return graph.Div(graph.sum_rows(graph.Mul(weights, scores), rows), denominator)  # (B, C)
 
 

@@ -48,11 +48,12 @@ class Graph:
         """Return a scalar in the precision of the graph."""
         return np.array(value, self.dtype)
 
-    def scatter(self, values, rows, *, initial, reduction):
+    def scatter(self, values, rows, *, initial, reduction, n_rows=None):
         """Return the sum or maximum (B, c) of the values (n, c) of each row, and of the initial value."""
+        n_rows = self.n_rows if n_rows is None else n_rows  # (1,)
         # Not ScatterND, which has a race condition between threads in onnxruntime.
         n_columns = self.Shape(values, start=1)  # (1,)
-        table = self.Expand(self.scalar(initial), self.Concat(self.n_rows, n_columns, axis=0))  # (B, c)
+        table = self.Expand(self.scalar(initial), self.Concat(n_rows, n_columns, axis=0))  # (B, c)
         indices = self.Expand(self.Unsqueeze(rows, [1]), self.Shape(values))  # (n, c)
         return self.ScatterElements(table, indices, values, axis=0, reduction=reduction)  # (B, c)
 

@@ -4,14 +4,20 @@ import numpy as np
 
 from skafm._estimators.afm import AFMClassifier, AFMRegressor
 from skafm._estimators.bayesian_fm import BayesianFMClassifier, BayesianFMRegressor
+from skafm._estimators.deep_fm import DeepFMClassifier, DeepFMRegressor
 from skafm._estimators.fm import FMClassifier, FMRegressor
+from skafm._estimators.fwfm import FwFMClassifier, FwFMRegressor
 from skafm._estimators.rankers import AFMRanker, FMRanker
+from skafm._estimators.wide_deep import WideDeepClassifier, WideDeepRegressor
 from skafm.onnx._formulas import add_results, check_model, dense_entries
 from skafm.onnx._graph import OPSET, Graph
 
 CONVERTIBLE = (
     *(FMRegressor, FMClassifier, FMRanker),
     *(AFMRegressor, AFMClassifier, AFMRanker),
+    *(FwFMRegressor, FwFMClassifier),
+    *(DeepFMRegressor, DeepFMClassifier),
+    *(WideDeepRegressor, WideDeepClassifier),
     *(BayesianFMRegressor, BayesianFMClassifier),
 )
 

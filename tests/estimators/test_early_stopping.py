@@ -30,6 +30,11 @@ def test_no_improvement_compares_the_best_of_the_last_with_the_best_before(losse
     assert no_improvement(losses, tol=0.1, n=2) is expected
 
 
+@pytest.mark.parametrize(("losses", "expected"), [([0.5, 1.0, 1.0], False), ([0.5, 1.0, 1.0, 1.0], True)])
+def test_no_improvement_waits_for_enough_epochs_since_the_first(losses, expected):
+    assert no_improvement(losses, tol=0.1, n=2, first=2) is expected
+
+
 # --- the best epoch ---------------------------------------------------------------------------------------------------
 
 
@@ -73,6 +78,32 @@ def run(scores, **options):
 def test_epoch_has_to_be_better_than_the_initial_parameters_by_the_required_gain(scores, best):
     assert run(scores, initial=(-1.0, 0), required_gain=lambda: 0.2) == (best, best)
     assert run(scores, initial=(-1.0, 0)) == (2, 2)
+
+
+def run_with_lower_rate(scores):
+    """Return how many epochs are run, and the epochs from which training goes on with a lower rate."""
+    lowered, now = [], [0]
+
+    def train(_):
+        for epoch in range(1, 1 + len(scores)):
+            now[0] = epoch
+            yield 1.0 / epoch
+
+    trainer = SimpleNamespace(epochs=train, snapshot=lambda _: now[0], restore=lambda _: None)
+    trainer.lower_learning_rate = lowered.append
+    dataset = SimpleNamespace(group=SINGLE_PROCESS)
+    stop = StoppingCriterion(len(scores), 0.0, 2, lowers_rate=True)
+    history = run_epochs(trainer, dataset, lambda _: scores[now[0] - 1], stop, verbose=False)
+    return len(history.losses), lowered
+
+
+@pytest.mark.parametrize(
+    ("scores", "n_epochs"),
+    [([-3, -1, -2, -2, -1, -1, 0], 6), ([-3, -1, -2, -2, -0.5, -1, -1, 0], 7)],
+    ids=["no gain", "a gain"],
+)
+def test_rate_is_lowered_once_from_the_best_epoch_before_training_stops(scores, n_epochs):
+    assert run_with_lower_rate(scores) == (n_epochs, [2])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,14 @@ import pytest
 import skafm
 from skafm._estimators.parameters import check_hidden_layer_sizes
 
-DEEP = ["NFMRegressor", "NFMClassifier", "WideDeepRegressor", "WideDeepClassifier", "DeepCrossRegressor"]
+DEEP = [
+    "NFMRegressor",
+    "NFMClassifier",
+    "WideDeepRegressor",
+    "WideDeepClassifier",
+    "DeepCrossRegressor",
+    "DeepFMClassifier",
+]
 
 
 @pytest.mark.parametrize("name", DEEP)

@@ -14,6 +14,7 @@ from skafm import (
     AFMClassifier,
     AFMRegressor,
     DeepCrossRegressor,
+    DeepFMRegressor,
     FMClassifier,
     FMRegressor,
     HOFMClassifier,
@@ -92,6 +93,24 @@ def test_prior_of_linear_weights_is_averaged_over_targets_as_the_loss_is():
     one = penalties_of(FMRegressor(), X)
     np.testing.assert_allclose(several["linear.weight"], one["linear.weight"] / 3)
     np.testing.assert_allclose(several["factors"], one["factors"])
+
+
+@pytest.mark.parametrize("weight", [1.0, 3.0])
+def test_penalty_beside_batch_normalization_is_of_the_whole_tables(weight):
+    X = ragged_matrix()
+    found = penalties_of(DeepFMRegressor(), X, np.full(60, weight))
+    for name in ("factors", "linear.weight"):
+        for feature, column in enumerate(X.T):
+            values = column[column != 0]
+            share = np.sqrt(np.mean(values**2)) / len(values)
+            assert found[name][feature] == pytest.approx(0.025 * 60 * share)
+
+
+def test_penalty_without_batch_normalization_is_a_prior():
+    found, expected = (
+        penalties_of(model, ragged_matrix()) for model in (DeepFMRegressor(batch_norm=False), FMRegressor())
+    )
+    np.testing.assert_array_equal(found["factors"], expected["factors"])
 
 
 def test_numbers_are_penalties_as_they_are():

@@ -40,29 +40,29 @@ def moments(module, X, weight):
 def test_first_batch_sets_the_running_mean_and_variance(module, weight, batch):
     X, csr = batch
     mean, variance = moments(module, X, weight)
-    module.units.n_batches.detach().zero_()
+    module.units.norm.n_batches.detach().zero_()
     module(*csr, weight=weight)
-    np.testing.assert_allclose(module.units.means[0].detach(), mean, rtol=1e-7)
-    np.testing.assert_allclose(module.units.variances[0].detach(), variance, rtol=1e-7)
+    np.testing.assert_allclose(module.units.norm.means[0].detach(), mean, rtol=1e-7)
+    np.testing.assert_allclose(module.units.norm.variances[0].detach(), variance, rtol=1e-7)
 
 
 def test_running_mean_depends_on_the_ratios_of_the_weights_only(module, weight, batch):
     X, csr = batch
     mean, _ = moments(module, X, weight)
-    module.units.n_batches.detach().zero_()
+    module.units.norm.n_batches.detach().zero_()
     for number in range(1, 12):
         module(*csr, weight=weight * number)
-    np.testing.assert_allclose(module.units.means[0].detach(), mean, rtol=1e-7)
-    assert float(module.units.n_batches.detach()) == 11
+    np.testing.assert_allclose(module.units.norm.means[0].detach(), mean, rtol=1e-7)
+    assert float(module.units.norm.n_batches.detach()) == 11
 
 
 def test_running_mean_moves_by_a_tenth_after_ten_batches(module, weight, batch):
     X, csr = batch
     mean, _ = moments(module, X, weight)
-    module.units.n_batches.detach().fill_(20)
-    before = module.units.means[0].detach().numpy().copy()
+    module.units.norm.n_batches.detach().fill_(20)
+    before = module.units.norm.means[0].detach().numpy().copy()
     module(*csr, weight=weight)
-    np.testing.assert_allclose(module.units.means[0].detach(), 0.9 * before + 0.1 * mean, rtol=1e-7)
+    np.testing.assert_allclose(module.units.norm.means[0].detach(), 0.9 * before + 0.1 * mean, rtol=1e-7)
 
 
 def test_weight_of_two_equals_a_repeated_row(module, batch):

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from skafm.nn import AFM, FFM, FM, HOFM
+from skafm.nn import AFM, FFM, FM, HOFM, DeepFM, FwFM
 
 
 def assert_equals_fm(model, csr):
@@ -20,6 +20,16 @@ def test_hofm_of_order_two_is_the_fm(batch):
 
 def test_ffm_of_one_field_is_the_fm(batch):
     assert_equals_fm(FFM(np.zeros(9, int), 3, dtype=torch.float64), batch[1])
+
+
+def test_initial_fwfm_is_the_fm(batch):
+    assert_equals_fm(FwFM(np.arange(9) % 3, 3, dtype=torch.float64), batch[1])
+
+
+def test_deep_fm_whose_perceptron_has_no_weight_is_the_fm(batch):
+    model = DeepFM(np.arange(9) % 3, 3, (4,), dtype=torch.float64)
+    model.projection.detach()[3:].zero_()
+    assert_equals_fm(model, batch[1])
 
 
 def test_initial_afm_is_the_fm_for_rows_of_as_many_pairs_as_the_initial_projection(batch):

@@ -257,6 +257,21 @@ def test_batch_normalization_needs_a_single_process():
         Trainer(model, generator, *options, SingleProcess())
 
 
+def test_lower_rate_continues_from_the_snapshot_with_a_tenth_of_the_step(data):
+    moves = []
+    for lower in (False, True):
+        trainer = make("sgd")
+        before = trainer.snapshot()
+        if lower:
+            next(trainer.epochs(data))
+            trainer.lower_learning_rate(before)
+        trainer.optimizer.learning_rate *= 1e-4  # so that an epoch is linear in it
+        trainer.generator.manual_seed(0)
+        next(trainer.epochs(data))
+        moves.append(parameters(trainer)["linear.weight"] - before["linear.weight"])
+    np.testing.assert_allclose(moves[1], moves[0] / 10, rtol=1e-2, atol=1e-12)
+
+
 # --- the linear part, and rows that are few -------------------------------------------------------------------------
 
 
