@@ -40,7 +40,7 @@ class FactorizationMachine(CallbackSupportMixin, FittedModel):
     _fits_linear_first: bool = True
     """Whether training begins with the linear model if the penalty on w is "auto"."""
     _lowers_rate: bool = False
-    """Whether training goes on with a tenth of the learning rate once it would stop."""
+    """Whether training continues with a tenth of the learning rate once it would stop."""
     _target_scale: tuple[np.ndarray, np.ndarray]
     """Shift and scale, () or (n_outputs,), from the raw score of training to that of the fitted attributes."""
 

@@ -18,7 +18,7 @@ class StoppingCriterion(NamedTuple):
     n_iter_no_change: int
     """Stop if the best of this many epochs is not better than the best before them by more than ``tol``."""
     lowers_rate: bool = False
-    """Whether training goes on from the best epoch with a tenth of the learning rate, once, before it stops so."""
+    """Whether training continues from the best epoch with a tenth of the learning rate, once, before it stops so."""
 
 
 class History(NamedTuple):
@@ -103,7 +103,7 @@ def run_epochs(trainer, dataset, score, stop, *, initial=None, required_gain=Non
 
 
 class _Patience:
-    """How long a training without improvement goes on.
+    """How long a training continues without improvement.
 
     Parameters
     ----------
