@@ -60,8 +60,8 @@ class BayesianFMRegressor(RegressorMixin, BayesianModel):
     >>> mean, std = model.predict([["a", "c"], ["a", "d"], ["e", "d"]], return_std=True)
     >>> mean[:2] > 0.5
     array([False,  True])
-    >>> std.round()
-    array([0., 0., 2.])
+    >>> print(f"known level: {std[0]:.2f}, rare level: {std[2]:.1f}")
+    known level: 0.05, rare level: 0.6
     """
 
     _task = "regression"

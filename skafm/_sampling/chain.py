@@ -15,11 +15,6 @@ from skafm._sampling.noise import Noise
 from skafm._training.batching import CSRRows
 from skafm.nn.functional import sum_entries
 
-_INITIAL_STD = 0.25
-"""Standard deviation of the initial V, relative to that of the prior of w.
-
-From less, factors shrink to zero at first, which costs sweeps; from more, the first draws overfit.
-"""
 _RECOMPUTE = 10
 """Number of sweeps after which sums that are updated in place are computed anew, against rounding."""
 
@@ -76,8 +71,9 @@ class Chain:
         self.problem, self.observed, self.noise, self.generator = problem, observed, noise, generator
         self.n_factors, self.n_sweeps = n_factors, 0
         self.failed = torch.zeros((), dtype=torch.bool, device=observed.device)
-        std = _INITIAL_STD * problem.variance[-1].sqrt().to(observed.dtype)
-        theta = std * draw_normal(observed.new_empty(problem.rows.n_features, n_factors + 1), generator)
+        mean = observed.new_zeros(len(problem.members.offsets) - 1, n_factors + 1)  # (G, d)
+        self.prior = Prior(mean, problem.variance.reciprocal().to(mean).expand_as(mean))
+        theta = self.draw_from_prior(problem.fields)  # (n_features, d)
         theta[:, -1] = 0
         self.alpha, self.target = observed.new_ones(()), observed
         sizes = [len(problem.rows) + 1, *(len(block.source) for block in problem.blocks if block.reorders)]
@@ -110,13 +106,13 @@ class Chain:
         self.n_sweeps += 1
         if self.n_sweeps % _RECOMPUTE == 0:
             self._compute_state()
-        self.prior = draw_prior(self.theta, self.problem.members, self.problem.variance, self.generator)
         self._draw_noise()
         self._draw_intercept()
         self.state[:, -1].index_copy_(0, self.problem.slots, self.residual)
         for block in self.problem.blocks:
             self._draw_block(block)
         self.residual = self.state[:, -1].index_select(0, self.problem.slots)
+        self.prior = draw_prior(self.theta, self.problem.members, self.problem.variance, self.generator)
 
     def _draw_noise(self) -> None:
         raw = self.target - self.residual

@@ -5,7 +5,7 @@ In field g, factor f (the weights w count as one more factor) has the prior ``v_
 ``lambda_gf ~ Gamma(alpha_0 / 2, rate=alpha_0 s_f / 2)``,  ``mu_gf ~ N(0, 1 / (gamma_0 lambda_gf))``
 
 as in Freudenthaler, Schmidt-Thieme and Rendle (2011), with libFM's constants alpha_0 = gamma_0 = 1. DIFF: libFM's
-variance s_f is 1 whatever the rows, see :func:`unit_variances`. The noise precision is drawn likewise, with s = 1, and
+variance s_f is 1 whatever the rows, see :func:`prior_variances`. The noise precision is drawn likewise, with s = 1, and
 w0 has N(0, 1).
 
 Letters in shapes: B rows, G fields, d = k + 1 parameters of a feature.
@@ -24,6 +24,13 @@ from skafm.nn.functional import sum_entries
 
 ALPHA_0, GAMMA_0 = 1.0, 1.0
 """libFM's constants: twice the shape of the gamma distributions, and the features that the prior mean 0 counts as."""
+
+
+_PAIR_VARIANCE = 0.03
+"""Variance of the sum of a row's pairs, before any target is known.
+
+With more the first draws overfit few rows, with less all factors shrink to zero at first, which costs sweeps.
+"""
 
 
 class Prior(NamedTuple):
@@ -52,14 +59,14 @@ class FieldMembers(NamedTuple):
         return cls(features[own.argsort(stable=True)], pad(counts.cumsum(0), (1, 0)))
 
 
-def unit_variances(rows: sparse.csr_array, weight: NDArray[Any], n_factors: int) -> NDArray[Any]:
-    """Return the variances (d,) of v and w for which linear terms and pairs both have the variance of the targets, 1.
+def prior_variances(rows: sparse.csr_array, weight: NDArray[Any], n_factors: int) -> NDArray[Any]:
+    """Return the variances (d,) of v and w for which linear terms have the variance of the targets, 1, and pairs 0.03.
 
     With m the mean over the rows, of weights (B,), of ``sum_i x_i^2`` they are: ``m s_w = 1``, and, as if there were
-    ``m^2 / 2`` pairs, ``k (m s_v)^2 / 2 = 1``.
+    ``m^2 / 2`` pairs, ``k (m s_v)^2 / 2 = 0.03``.
     """
     m = float(np.average(rows.multiply(rows).sum(axis=1), weights=weight)) or 1.0
-    return np.array([(2 / n_factors) ** 0.5 / m] * n_factors + [1 / m])
+    return np.array([(2 * _PAIR_VARIANCE / n_factors) ** 0.5 / m] * n_factors + [1 / m])
 
 
 def draw_prior(theta: Tensor, members: FieldMembers, variance: Tensor, generator: torch.Generator) -> Prior:

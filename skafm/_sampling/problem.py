@@ -9,7 +9,7 @@ from scipy import sparse
 
 from skafm._sampling.blocks import find_blocks
 from skafm._sampling.chain import Problem
-from skafm._sampling.hyperpriors import FieldMembers, unit_variances
+from skafm._sampling.hyperpriors import FieldMembers, prior_variances
 from skafm._sampling.layout import Columns, build_blocks
 from skafm._training.batching import CSRRows
 
@@ -56,7 +56,7 @@ def make_problem(
     tensor = torch.as_tensor(fields, device=device)
     seen = torch.as_tensor(np.bincount(rows.indices, minlength=rows.shape[1]) > 0, device=device)
     members = FieldMembers.of(tensor, seen, int(fields.max(initial=0)) + 1)
-    variance = torch.as_tensor(unit_variances(rows, weight, n_factors), dtype=torch.float64, device=device)
+    variance = torch.as_tensor(prior_variances(rows, weight, n_factors), dtype=torch.float64, device=device)
     weights = torch.tensor(weight, dtype=csr.dtype, device=device)
     unseen = (~seen).nonzero().squeeze(1)
     size = max(budget // (n_factors + 2), 1)

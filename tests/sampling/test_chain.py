@@ -65,14 +65,24 @@ def test_sums_and_residuals_follow_the_parameters(memory, kind):
     assert not chain.failed
 
 
-def test_prior_variances_give_sums_of_variance_one():
+def test_embeddings_grow_from_small_ones_in_the_first_sweep():
+    """If the first prior were drawn given the initial embeddings, it would keep them small."""
+    rng = np.random.default_rng(0)
+    problem = dense_problem(np.hstack([np.eye(20)[rng.integers(0, 20, 60)] for _ in range(2)]), 3)
+    chain = new_chain(problem, rng.normal(size=60), 3)
+    chain.set_parameters(chain.intercept, 1e-3 * chain.theta)
+    chain.sweep()
+    assert chain.theta[:, :3].std() > 0.3 * float(problem.variance[0]) ** 0.5
+
+
+def test_prior_variances_give_linear_terms_of_variance_one_and_pairs_of_less():
     rng, k, m = np.random.default_rng(0), 4, 20
     X = sparse.csr_array(3 * rng.choice([-1.0, 1.0], (50, m)))
-    *v, w = hyperpriors.unit_variances(X, np.ones(50), k)
+    *v, w = hyperpriors.prior_variances(X, np.ones(50), k)
     V, weights = np.sqrt(v[0]) * rng.normal(size=(2000, m, k)), np.sqrt(w) * rng.normal(size=(2000, m))
     sums = np.einsum("bm,smk->sbk", X.toarray(), V)  # (2000, 50, k)
     pairs = ((sums**2).sum(2) - 9 * (V**2).sum((1, 2))[:, None]) / 2
-    assert pairs.var() == pytest.approx(1 - 1 / m, rel=0.1)
+    assert pairs.var() == pytest.approx(0.03 * (1 - 1 / m), rel=0.1)
     assert (weights @ X.T).var() == pytest.approx(1, rel=0.1)
 
 
