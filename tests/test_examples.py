@@ -12,6 +12,7 @@ import skafm
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.site
 def test_stream_learns_in_constant_memory(tmp_path):
     def run(rows):
         script = shlex.join([sys.executable, str(ROOT / "examples" / "stream_svmlight.py"), "--rows", str(rows)])
@@ -28,6 +29,7 @@ def test_stream_learns_in_constant_memory(tmp_path):
     assert run(320_000) < run(40_000) + 9  # the rows themselves would take 13 MB
 
 
+@pytest.mark.site
 def test_ranks_train_one_model(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
