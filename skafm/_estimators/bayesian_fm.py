@@ -61,7 +61,7 @@ class BayesianFMRegressor(RegressorMixin, BayesianModel):
     >>> mean[:2] > 0.5
     array([False,  True])
     >>> print(f"known level: {std[0]:.2f}, rare level: {std[2]:.1f}")
-    known level: 0.05, rare level: 0.6
+    known level: 0.05, rare level: 0.5
     """
 
     _task = "regression"

@@ -26,8 +26,8 @@ ALPHA_0, GAMMA_0 = 1.0, 1.0
 """libFM's constants: twice the shape of the gamma distributions, and the features that the prior mean 0 counts as."""
 
 
-_PAIR_VARIANCE = 0.03
-"""Variance of the sum of a row's pairs, before any target is known.
+_RATIO = 1 / 16
+"""Variance of the embeddings, relative to that of w.
 
 With more the first draws overfit few rows, with less all factors shrink to zero at first, which costs sweeps.
 """
@@ -60,13 +60,12 @@ class FieldMembers(NamedTuple):
 
 
 def prior_variances(rows: sparse.csr_array, weight: NDArray[Any], n_factors: int) -> NDArray[Any]:
-    """Return the variances (d,) of v and w for which linear terms have the variance of the targets, 1, and pairs 0.03.
+    """Return the variances (d,) of v and w, such that the linear terms of a row have the variance of the targets, 1.
 
-    With m the mean over the rows, of weights (B,), of ``sum_i x_i^2`` they are: ``m s_w = 1``, and, as if there were
-    ``m^2 / 2`` pairs, ``k (m s_v)^2 / 2 = 0.03``.
+    With m the mean over the rows, of weights (B,), of ``sum_i x_i^2`` they are ``s_w = 1 / m`` and ``s_v = s_w / 16``.
     """
     m = float(np.average(rows.multiply(rows).sum(axis=1), weights=weight)) or 1.0
-    return np.array([(2 * _PAIR_VARIANCE / n_factors) ** 0.5 / m] * n_factors + [1 / m])
+    return np.array([_RATIO / m] * n_factors + [1 / m])
 
 
 def draw_prior(theta: Tensor, members: FieldMembers, variance: Tensor, generator: torch.Generator) -> Prior:
