@@ -57,8 +57,6 @@ def every_estimator():
             small["early_stopping"] = False
         if name == "AFMRegressor":
             small = {}
-        if name.startswith("Bayesian"):  # sweeps, of which the first five are not kept
-            small["max_iter"] = 15
         yield Estimator(**{parameter: small[parameter] for parameter in small.keys() & Estimator().get_params()})
     yield skafm.ImplicitFeedback(skafm.FMRanker(random_state=0), [0], exclude_known=False, random_state=0)
     yield skafm.NFMRegressor(pooling="attention", hidden_layer_sizes=(16, 8), max_iter=30, early_stopping=False)
