@@ -173,7 +173,7 @@ class ImplicitFeedback(MetaEstimatorMixin, BaseEstimator):
             n_val, X = X_val.shape[0], sparse.vstack([X, X_val], format="csr")
             weight = np.concatenate([weight, np.ones(n_val)])
         contexts, items = self._take_apart(X)
-        group = self._number_groups(contexts, qid, qid_val)
+        group = self._number_groups(contexts, qid, qid_val, n_val)
         used = weight > 0
         contexts, items, group, weight = contexts[used], items[used], group[used], weight[used]
         first, item = distinct_rows(items)
@@ -220,12 +220,15 @@ class ImplicitFeedback(MetaEstimatorMixin, BaseEstimator):
             )
         return keep_columns(X, ~chosen), keep_columns(X, chosen)
 
-    def _number_groups(self, contexts, qid, qid_val):
+    def _number_groups(self, contexts, qid, qid_val, n_val):
         """Return the number of each row's query, from 0; without queries, rows of the same context have the same."""
         self._queries = None
         if qid is None:
             return distinct_rows(contexts)[1]
-        queries = column_or_1d(qid) if qid_val is None else np.concatenate([column_or_1d(qid), column_or_1d(qid_val)])
+        queries = column_or_1d(qid)
+        if qid_val is not None:
+            check_consistent_length(np.empty(n_val), qid_val)
+            queries = np.concatenate([queries, column_or_1d(qid_val)])
         check_consistent_length(np.empty(contexts.shape[0]), queries)
         self._queries, number = np.unique(queries, return_inverse=True)
         return number

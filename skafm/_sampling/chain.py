@@ -80,12 +80,14 @@ class Chain:
         largest = max(len(problem.rows) + 1, *(len(block.source) for block in problem.blocks))
         self._buffers = [observed.new_empty(largest, n_factors + 2) for _ in range(2)]
         self.state = self._buffers[0][: sizes[-1]]
-        self.set_parameters(observed.new_zeros(()), theta)
+        self.intercept, self.theta = observed.new_zeros(()), theta
+        self._compute_state()
 
     def set_parameters(self, intercept: Tensor, theta: Tensor) -> None:
-        """Set w0 () and theta (n_features, d)."""
+        """Set w0 () and theta (n_features, d), and draw their prior."""
         self.intercept, self.theta = intercept, theta
         self._compute_state()
+        self._draw_prior()
 
     def _compute_state(self) -> None:
         """Compute T, a column of ones and the residuals of all slots (S, d + 1), zeros for that of no row."""
@@ -112,6 +114,9 @@ class Chain:
         for block in self.problem.blocks:
             self._draw_block(block)
         self.residual = self.state[:, -1].index_select(0, self.problem.slots)
+        self._draw_prior()
+
+    def _draw_prior(self) -> None:
         self.prior = draw_prior(self.theta, self.problem.members, self.problem.variance, self.generator)
 
     def _draw_noise(self) -> None:

@@ -24,8 +24,6 @@ from skafm.nn.functional import sum_entries
 
 ALPHA_0, GAMMA_0 = 1.0, 1.0
 """libFM's constants: twice the shape of the gamma distributions, and the features that the prior mean 0 counts as."""
-
-
 _RATIO = 1 / 16
 """Variance of the embeddings, relative to that of w.
 

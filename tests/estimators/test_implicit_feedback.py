@@ -286,6 +286,11 @@ WRONG = {
     "no negatives": ({"n_negatives": 0}, {}, "'n_negatives' parameter"),
     "a validation set without queries": ({}, {"qid": np.zeros(1200), "X_val": np.eye(50)[:3]}, "qid_val must be given"),
     "queries of no validation set": ({}, {"qid": np.zeros(1200), "qid_val": np.zeros(3)}, "qid_val must be given"),
+    "a query too many and one of validation too few": (
+        {},
+        {"qid": np.zeros(1201), "X_val": np.eye(50)[:3], "qid_val": np.zeros(2)},
+        "inconsistent numbers of samples",
+    ),
     "a validation set that is too narrow": ({}, {"X_val": np.eye(40)}, "X has 40 features, but"),
 }
 

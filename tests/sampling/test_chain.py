@@ -66,13 +66,22 @@ def test_sums_and_residuals_follow_the_parameters(memory, kind):
 
 
 def test_embeddings_grow_from_small_ones_in_the_first_sweep():
-    """If the first prior were drawn given the initial embeddings, it would keep them small."""
+    """If the first prior were drawn given the initial parameters, it would keep them small."""
     rng = np.random.default_rng(0)
     problem = dense_problem(np.hstack([np.eye(20)[rng.integers(0, 20, 60)] for _ in range(2)]), 3)
     chain = new_chain(problem, rng.normal(size=60), 3)
-    chain.set_parameters(chain.intercept, 1e-3 * chain.theta)
+    chain.theta.mul_(1e-3)
     chain.sweep()
     assert chain.theta[:, :3].std() > 0.3 * float(problem.variance[0]) ** 0.5
+
+
+def test_given_parameters_have_a_prior_of_their_own_size():
+    """A resumed chain does not fall back to the prior of the first sweep."""
+    problem = dense_problem(np.hstack([np.eye(200)] * 2), 3)
+    chain = new_chain(problem, np.zeros(200), 3)
+    chain.set_parameters(chain.intercept, 10 * chain.theta)
+    ratio = (1 / chain.prior.precision[:, :3]) / problem.variance[:3]
+    assert ((ratio > 60) & (ratio < 150)).all()
 
 
 def test_prior_variances_give_linear_terms_of_variance_one():
